@@ -1,0 +1,144 @@
+"""The one arithmetic of quantization: scale, zero point, rounding and clipping, defined once.
+
+q = clip(round(x / scale) + zero_point, qmin, qmax), round half to even; x = (q - zero_point) * scale (Jacob et al. 2018, eq. 1).
+All is computed in float32, as the runtimes do, so that a code here is a code there. The only other place that rounds or
+clips is the torch twin of this file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clinquant.core.errors import ClinquantError
+
+Float = NDArray[np.float32]
+Codes = NDArray[np.integer[Any]]
+
+SMALLEST_SCALE = np.float32(2.0**-24)
+"""Floor of every scale: a channel that is dead on calibration data must not get a scale that overflows its integer bias."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorSpec:
+    """What grid a tensor is put on.
+
+    Attributes:
+        bits: 2 to 8.
+        signed: codes from -2^(b-1), else from 0.
+        symmetric: the zero point is the middle code (0 when signed).
+        narrow: drop the lowest code, so that the grid is symmetric: [-2^(b-1)+1, 2^(b-1)-1].
+        axis: the channel axis with a scale each, or None for one scale.
+    """
+
+    bits: int = 8
+    signed: bool = False
+    symmetric: bool = False
+    narrow: bool = False
+    axis: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.bits <= 8:
+            raise ClinquantError("bits-unsupported", f"{self.bits} bits.", fix="use 2 to 8 bits.")
+        if self.narrow and not self.signed:
+            raise ClinquantError("bits-unsupported", "a narrow grid must be signed.", fix="set signed=True.")
+
+    @property
+    def qmin(self) -> int:
+        """Lowest code."""
+        return -(2 ** (self.bits - 1)) + int(self.narrow) if self.signed else 0
+
+    @property
+    def qmax(self) -> int:
+        """Highest code."""
+        return 2 ** (self.bits - 1) - 1 if self.signed else 2**self.bits - 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class QParams:
+    """Scale and zero point of one tensor.
+
+    Attributes:
+        spec: the grid.
+        scale: float32, shape [] or [channels], at least `SMALLEST_SCALE`.
+        zero_point: int32, same shape, within [qmin, qmax].
+    """
+
+    spec: TensorSpec
+    scale: Float
+    zero_point: NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        if self.scale.shape != self.zero_point.shape or self.scale.dtype != np.float32:
+            raise ClinquantError("qparams-invalid", "scale must be float32 and shaped as zero_point.", fix="build QParams with qparams_from_range.")
+        if not np.isfinite(self.scale).all() or (self.scale <= 0).any():
+            raise ClinquantError("qparams-invalid", "a scale is not finite and positive.", fix="look for NaN or infinite weights or activations.")
+
+    def shaped(self, rank: int) -> tuple[Float, NDArray[np.int32]]:
+        """scale and zero point, broadcastable against a tensor of `rank` axes."""
+        if self.spec.axis is None:
+            return self.scale, self.zero_point
+        shape = [1] * rank
+        shape[self.spec.axis] = -1
+        return self.scale.reshape(shape), self.zero_point.reshape(shape)
+
+
+def quantize(x: NDArray[Any], q: QParams) -> NDArray[np.int32]:
+    """Codes of `x`, int32, same shape.
+
+    >>> q = qparams_from_range(0.0, 3.0, TensorSpec(bits=2))
+    >>> quantize(np.array([-1.0, 0.4, 1.5, 9.0], np.float32), q)
+    array([0, 0, 2, 3], dtype=int32)
+    """
+    scale, zero = q.shaped(x.ndim)
+    return saturate(np.rint(x.astype(np.float32) / scale), zero, q.spec.qmin, q.spec.qmax)
+
+
+def dequantize(codes: NDArray[Any], q: QParams) -> Float:
+    """The float32 values that codes stand for."""
+    scale, zero = q.shaped(codes.ndim)
+    return np.asarray((codes.astype(np.int32) - zero).astype(np.float32) * scale, dtype=np.float32)
+
+
+def fake_quantize(x: NDArray[Any], q: QParams) -> Float:
+    """`x` rounded to the grid; idempotent."""
+    return dequantize(quantize(x, q), q)
+
+
+def saturate(rounded: NDArray[Any], zero: NDArray[np.int32] | int, qmin: int, qmax: int) -> NDArray[np.int32]:
+    """Integer-valued floats plus the zero point, clipped to [qmin, qmax], as int32."""
+    zero = np.asarray(zero, dtype=np.int32)
+    bounded = np.clip(rounded, (qmin - zero).astype(np.float32), (qmax - zero).astype(np.float32))
+    return bounded.astype(np.int32) + zero
+
+
+def requantize(accumulator: NDArray[np.int32], multiplier: Float, zero: int, qmin: int, qmax: int) -> NDArray[np.int32]:
+    """int32 sums to codes: round_half_even(float32(acc) * multiplier) + zero, clipped; `multiplier` broadcasts.
+
+    As MLAS's requantizer: one float32 product, no fused multiply-add.
+    """
+    return saturate(np.rint(accumulator.astype(np.float32) * multiplier), zero, qmin, qmax)
+
+
+def qparams_from_range(low: Any, high: Any, spec: TensorSpec) -> QParams:
+    """The grid that just covers [low, high] and zero; arrays of shape [channels] give a scale a channel.
+
+    Raises:
+        ClinquantError: `range-empty` when an end is not finite or low > high.
+    """
+    low, high = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
+    if not (np.isfinite(low).all() and np.isfinite(high).all() and (low <= high).all()):
+        raise ClinquantError("range-empty", f"calibration range [{low}, {high}].", fix="calibrate on at least one finite image.")
+    low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
+    if spec.symmetric:
+        half = np.maximum(-low, high)
+        steps = spec.qmax if spec.signed else (spec.qmax - spec.qmin) // 2
+        scale = np.maximum((half / steps).astype(np.float32), SMALLEST_SCALE)
+        zero = np.zeros(scale.shape, np.int32) if spec.signed else np.full(scale.shape, (spec.qmax + 1) // 2, np.int32)
+        return QParams(spec=spec, scale=np.asarray(scale, np.float32), zero_point=zero)
+    scale = np.maximum(((high - low) / (spec.qmax - spec.qmin)).astype(np.float32), SMALLEST_SCALE)
+    zero = np.clip(np.rint(spec.qmin - low / scale.astype(np.float64)), spec.qmin, spec.qmax).astype(np.int32)
+    return QParams(spec=spec, scale=np.asarray(scale, np.float32), zero_point=np.asarray(zero, np.int32))

@@ -1,0 +1,128 @@
+"""Evidence: everything measured on the two exported files, in one frozen record (`evidence.json`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from clinquant.evidence.claims import Claim, Finding, Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileFacts:
+    """One exported file: bytes on disk and their sha256."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """Whole-graph time of one file, batch 1, one thread, milliseconds; `resize_ms` is a 1-megapixel picture's extra."""
+
+    median_ms: float
+    minimum_ms: float
+    maximum_ms: float
+    runs: int
+    megapixel_median_ms: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reliability:
+    """How far probabilities can be believed: test set figures, before and after the temperature."""
+
+    temperature: float
+    ece_before: float
+    ece: float
+    brier: float
+    nll: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatingPoint:
+    """A file's threshold on P(positive), chosen on tune, and what it does on test; None where the task has none."""
+
+    threshold: float | None
+    rule: str
+    sensitivity: float | None = None
+    specificity: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flip:
+    """A test case that the two files decide differently."""
+
+    id: str
+    group: str
+    label: int
+    baseline: int
+    candidate: int
+    baseline_probability: float
+    candidate_probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestSet:
+    """The locked test set: who is in it, and how often it has been read."""
+
+    name: str
+    sha256: str
+    images: int
+    units: int
+    unit: str
+    images_by_class: dict[str, int]
+    reads: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Float against integer on one test set, by the same claims."""
+
+    test: TestSet
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+    agreement: float
+    flips: tuple[Flip, ...]
+    confusion: dict[str, tuple[tuple[int, ...], ...]]
+    reliability: dict[str, Reliability]
+    operating_points: dict[str, OperatingPoint]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """`evidence.json`. Keys `float` and `integer` name the two files throughout.
+
+    Attributes:
+        verdict: of the locked test set; INFERIOR if any primary claim is, NON_INFERIOR if all are, else INCONCLUSIVE.
+        summary: the verdict in plain words, with the number of cases that would decide.
+        findings, agreement, flips ...: of the locked test set (see `Pair`).
+        claims: as written down before the test set was read; `claims_sha256` is their hash.
+        model: architecture, bits (as printed: `w8a8 (7-bit weights)`), target, recipe, size, parameters, initial weights.
+        external: the same pair of files on test sets of other hospitals (`--test`).
+        not_shown: plain sentences on what this evidence does not show.
+        parents: sha256 of study, split, card and prediction files.
+    """
+
+    verdict: Verdict
+    summary: str
+    findings: tuple[Finding, ...]
+    agreement: float
+    flips: tuple[Flip, ...]
+    confusion: dict[str, tuple[tuple[int, ...], ...]]
+    reliability: dict[str, Reliability]
+    operating_points: dict[str, OperatingPoint]
+    test: TestSet
+    claims: tuple[Claim, ...]
+    claims_sha256: str
+    classes: tuple[str, ...]
+    positive: int | None
+    model: dict[str, str | int | float | None]
+    files: dict[str, FileFacts]
+    latency: dict[str, Latency]
+    runtime: str
+    machine: str
+    external: tuple[Pair, ...] = ()
+    recipes_on_tune: tuple[dict[str, str | float], ...] = ()
+    not_shown: tuple[str, ...] = ()
+    parents: dict[str, str] = field(default_factory=dict)
+    clinquant: str = ""
+    created: str = ""
