@@ -49,12 +49,12 @@ class TensorSpec:
     @property
     def qmin(self) -> int:
         """Lowest code."""
-        return -(2 ** (self.bits - 1)) + int(self.narrow) if self.signed else 0
+        return int(self.narrow) - (1 << (self.bits - 1)) if self.signed else 0
 
     @property
     def qmax(self) -> int:
         """Highest code."""
-        return 2 ** (self.bits - 1) - 1 if self.signed else 2**self.bits - 1
+        return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,9 +73,13 @@ class QParams:
 
     def __post_init__(self) -> None:
         if self.scale.shape != self.zero_point.shape or self.scale.dtype != np.float32:
-            raise ClinquantError("qparams-invalid", "scale must be float32 and shaped as zero_point.", fix="build QParams with qparams_from_range.")
+            raise ClinquantError(
+                "qparams-invalid", "scale must be float32 and shaped as zero_point.", fix="build QParams with qparams_from_range."
+            )
         if not np.isfinite(self.scale).all() or (self.scale <= 0).any():
-            raise ClinquantError("qparams-invalid", "a scale is not finite and positive.", fix="look for NaN or infinite weights or activations.")
+            raise ClinquantError(
+                "qparams-invalid", "a scale is not finite and positive.", fix="look for NaN or infinite weights or activations."
+            )
 
     def shaped(self, rank: int) -> tuple[Float, NDArray[np.int32]]:
         """scale and zero point, broadcastable against a tensor of `rank` axes."""
@@ -112,7 +116,7 @@ def saturate(rounded: NDArray[Any], zero: NDArray[np.int32] | int, qmin: int, qm
     """Integer-valued floats plus the zero point, clipped to [qmin, qmax], as int32."""
     zero = np.asarray(zero, dtype=np.int32)
     bounded = np.clip(rounded, (qmin - zero).astype(np.float32), (qmax - zero).astype(np.float32))
-    return bounded.astype(np.int32) + zero
+    return np.asarray(bounded.astype(np.int32) + zero, dtype=np.int32)
 
 
 def requantize(accumulator: NDArray[np.int32], multiplier: Float, zero: int, qmin: int, qmax: int) -> NDArray[np.int32]:

@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from clinquant.core.errors import ClinquantError
 from clinquant.core.preprocess import Preprocess
 
-RESEARCH_USE = (
-    "Research use only. Not cleared or certified by any regulator. Not for diagnosis. A clinician must review every image."
-)
+RESEARCH_USE = "Research use only. Not cleared or certified by any regulator. Not for diagnosis. A clinician must review every image."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,4 +52,6 @@ class Card:
         if len(self.classes) < 2:
             raise ClinquantError("one-class", f"the card names {len(self.classes)} class.", fix="a classifier needs at least two classes.")
         if (self.positive is not None) != (len(self.classes) == 2):
-            raise ClinquantError("card-invalid", "positive must be given for two classes and only then.", fix="set positive to 0 or 1, or null.")
+            raise ClinquantError(
+                "card-invalid", "positive must be given for two classes and only then.", fix="set positive to 0 or 1, or null."
+            )

@@ -51,7 +51,9 @@ class Predictions:
             raise ClinquantError("predictions-duplicate", "a case id stands twice.", fix="give every case one row.")
         if not np.isfinite(self.scores).all():
             bad = self.ids[int(np.flatnonzero(~np.isfinite(self.scores).all(axis=1))[0])]
-            raise ClinquantError("predictions-nan", f"the scores of {bad!r} are not finite.", fix="the model file is broken: build it again.")
+            raise ClinquantError(
+                "predictions-nan", f"the scores of {bad!r} are not finite.", fix="the model file is broken: build it again."
+            )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -64,7 +66,7 @@ class Predictions:
     @property
     def decisions(self) -> NDArray[np.int64]:
         """[n] class of the highest score; the first on a tie."""
-        return self.scores.argmax(axis=1).astype(np.int64)
+        return np.asarray(self.scores.argmax(axis=1), dtype=np.int64)
 
     def take(self, index: NDArray[Any]) -> Predictions:
         """The rows at `index` (integers or a mask), in that order."""

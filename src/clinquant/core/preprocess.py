@@ -27,7 +27,9 @@ class Preprocess:
         if self.size < 8:
             raise ClinquantError("size-too-small", f"input size is {self.size} pixels.", fix="give --size 8 or more.")
         if min(self.std) <= 0 or len(self.mean) != 3 or len(self.std) != 3:
-            raise ClinquantError("preprocess-invalid", f"mean {self.mean}, std {self.std}.", fix="give three means and three positive stds.")
+            raise ClinquantError(
+                "preprocess-invalid", f"mean {self.mean}, std {self.std}.", fix="give three means and three positive stds."
+            )
         if self.resize != "stretch":
             raise ClinquantError("preprocess-invalid", f"resize rule {self.resize!r} is unknown.", fix="use 'stretch'.")
 
