@@ -148,9 +148,12 @@ def read_body(path: Path | str, *, kind: str, version: int = 1) -> dict[str, Any
 
 
 def to_json(value: Any) -> Any:
-    """`value` as plain JSON types: dataclasses become objects, enumerations their values, tuples lists, paths strings."""
+    """`value` as plain JSON types: dataclasses become objects, enumerations their values, tuples lists, paths strings.
+
+    A field is written under its name, or under `metadata["json"]` where the name is a word Python keeps for itself (`class`).
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {_key(field): to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, Mapping):
@@ -198,7 +201,7 @@ def _build_dataclass(cls: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise _bad(where, cls.__name__, value)
     hints = typing.get_type_hints(cls)
-    fields = {field.name: field for field in dataclasses.fields(cls)}
+    fields = {_key(field): field for field in dataclasses.fields(cls)}
     for key in value:
         if key not in fields:
             near = difflib.get_close_matches(key, fields, n=1)
@@ -208,7 +211,11 @@ def _build_dataclass(cls: Any, value: Any, where: str) -> Any:
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and name not in value:
             raise ClinquantError("artifact-key", f"{where} lacks the key {name!r}.", fix=f"add {name!r}, or write the file again.")
-    return cls(**{key: _build(hints[key], item, f"{where}.{key}") for key, item in value.items()})
+    return cls(**{fields[key].name: _build(hints[fields[key].name], item, f"{where}.{key}") for key, item in value.items()})
+
+
+def _key(field: dataclasses.Field[Any]) -> str:
+    return str(field.metadata.get("json", field.name))
 
 
 def _bad(where: str, expected: str, value: Any) -> ClinquantError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -27,7 +27,7 @@ class Claim:
 
     Attributes:
         metric: `auc`, `accuracy`, `sensitivity`, `specificity` ...
-        class_name: the class it is about, or None for all.
+        class_name: the class it is about, or None for all; `class` in JSON.
         role: primary or secondary.
         margin: in the metric's own unit, 0 to 1, fixed before the test set is read.
         confidence: of the two-sided interval, so the one-sided level is (1 - confidence) / 2.
@@ -35,7 +35,7 @@ class Claim:
     """
 
     metric: str
-    class_name: str | None = None
+    class_name: str | None = field(default=None, metadata={"json": "class"})
     role: Role = Role.PRIMARY
     margin: float = 0.02
     confidence: float = 0.95
@@ -60,7 +60,7 @@ class Finding:
     """
 
     metric: str
-    class_name: str | None
+    class_name: str | None = field(metadata={"json": "class"})
     role: Role
     baseline: float | None
     candidate: float | None
