@@ -101,25 +101,29 @@ class Predictions:
     def read(cls, path: Path | str) -> Predictions:
         """The table at `path`. Raises ClinquantError `predictions-broken` when it is not one of ours."""
         try:
-            lines = Path(path).read_text(encoding="utf-8").splitlines()
-            head = dict(_header(lines[0]))
-            rows = list(csv.reader(lines[1:]))
-            classes = tuple(name.removeprefix("score:") for name in rows[0][3:])
-            body = rows[1:]
-            return cls(
-                ids=tuple(row[0] for row in body),
-                groups=tuple(row[1] for row in body),
-                labels=np.array([int(row[2]) for row in body], dtype=np.int64),
-                scores=np.array([[float(x) for x in row[3:]] for row in body], dtype=np.float32).reshape(len(body), len(classes)),
-                classes=classes,
-                model_sha256=head["model_sha256"],
-                runtime=head["runtime"],
-                device=head.get("device", ""),
-            )
+            return cls.parse(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError, IndexError, KeyError) as error:
             raise ClinquantError(
                 "predictions-broken", f"{path} is not a predictions file ({error}).", fix="write it again with 'clinquant predict'."
             ) from error
+
+    @classmethod
+    def parse(cls, text: str) -> Predictions:
+        """The table that `to_csv` wrote. Raises ValueError, IndexError or KeyError when it is not one of ours."""
+        first, _, rest = text.partition("\n")
+        head = dict(_header(first))
+        columns, *body = csv.reader(io.StringIO(rest, newline=""))
+        classes = tuple(name.removeprefix("score:") for name in columns[3:])
+        return cls(
+            ids=tuple(row[0] for row in body),
+            groups=tuple(row[1] for row in body),
+            labels=np.array([int(row[2]) for row in body], dtype=np.int64),
+            scores=np.array([[float(x) for x in row[3:]] for row in body], dtype=np.float32).reshape(len(body), len(classes)),
+            classes=classes,
+            model_sha256=head["model_sha256"],
+            runtime=head["runtime"],
+            device=head.get("device", ""),
+        )
 
 
 def softmax(scores: NDArray[Any]) -> NDArray[np.float64]:
