@@ -1,0 +1,51 @@
+"""Progress with time left, on standard error; plain lines where that is no terminal, nothing with `--json`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Tick = Callable[[int, int], None]
+
+
+@contextmanager
+def progress(label: str, *, quiet: bool = False) -> Iterator[Tick]:
+    """A callback `(done, total)` that shows how far `label` is."""
+    if quiet:
+        yield lambda done, total: None
+    elif sys.stderr.isatty():
+        with _bar(label) as tick:
+            yield tick
+    else:
+        yield _Lines(label)
+
+
+@contextmanager
+def _bar(label: str) -> Iterator[Tick]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+class _Lines:
+    """A line every ten seconds and one at the end, for logs."""
+
+    EVERY_SECONDS = 10.0
+
+    def __init__(self, label: str) -> None:
+        self._label, self._start = label, time.monotonic()
+        self._told = self._start
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._told < self.EVERY_SECONDS and not (done == total and self._told > self._start):
+            return
+        self._told = now
+        left = (now - self._start) * (total - done) / max(done, 1)
+        print(f"{self._label}: {done}/{total}, {left:.0f} s left", file=sys.stderr, flush=True)

@@ -1,0 +1,73 @@
+"""Who may import whom: a line imports only from rooms to its left or from its own, and only the lab imports torch."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "clinquant"
+ROOMS = ("core", "evidence", "data", "edge", "report", "lab", "cli")
+FILES = sorted(path for room in ROOMS for path in (SOURCE / room).rglob("*.py"))
+LAB_ONLY = {"torch", "safetensors", "timm", "torchvision"}
+LIGHT = {"click", "clinquant", "rich"}
+"""What the command line may import at the top of a module, beside the standard library."""
+
+
+def imports(path: Path, *, top_only: bool = False) -> Iterator[str]:
+    """Full names of the modules that a file imports; with `top_only` only those imported when it is."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in _executed(tree) if top_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            yield node.module or ""
+
+
+def _executed(node: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        typing_only = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or typing_only:
+            continue
+        yield child
+        yield from _executed(child)
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(SOURCE))
+
+
+def test_every_room_is_there() -> None:
+    assert sorted(path.name for path in SOURCE.iterdir() if path.is_dir() and path.name != "__pycache__") == sorted(ROOMS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_imports_point_to_the_left(path: Path) -> None:
+    place = ROOMS.index(path.relative_to(SOURCE).parts[0])
+    for module in imports(path):
+        parts = module.split(".")
+        if parts[0] == "clinquant" and len(parts) > 1:
+            assert ROOMS.index(parts[1]) <= place, f"{name(path)} imports {module}"
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.relative_to(SOURCE).parts[0] != "lab"], ids=name)
+def test_only_the_lab_imports_torch(path: Path) -> None:
+    assert not {module.split(".")[0] for module in imports(path)} & LAB_ONLY
+
+
+@pytest.mark.parametrize("path", sorted((SOURCE / "cli").glob("*.py")), ids=name)
+def test_commands_import_nothing_heavy_at_the_top(path: Path) -> None:
+    import sys
+
+    for module in imports(path, top_only=True):
+        assert module.split(".")[0] in LIGHT | set(sys.stdlib_module_names), f"{name(path)} imports {module}"
+        if module.startswith("clinquant."):
+            assert module.split(".")[1] in ("cli", "core"), f"{name(path)} imports {module} before it is needed"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_files_stay_readable(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 450
