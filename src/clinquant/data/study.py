@@ -61,6 +61,7 @@ class Study:
         cases: in a stable order (sorted by id).
         broken: ids left out by `--skip-broken`, with the reason.
         licence: as stated by the source, or `not stated`.
+        notes: plain sentences on how it was read: files ignored, how the positive class was chosen, the grey window.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Study:
     cases: tuple[Case, ...]
     broken: dict[str, str] = field(default_factory=dict)
     licence: str = "not stated"
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2:

@@ -1,0 +1,101 @@
+"""Which images belong together: a CSV that names the patient (or slide, or any group) of every image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from clinquant.core.errors import ClinquantError
+from clinquant.data.datasets.listing import Item
+from clinquant.data.datasets.manifest import refuse_duplicates, split_column
+from clinquant.data.table import Table, read_table
+
+COLUMNS = ("group", "patient", "patient_id", "subject", "subject_id", "slide", "image")
+"""Column names that are taken for the group, the first that is there."""
+
+
+def with_groups(items: Sequence[Item], csv: Path, column: str | None = None) -> tuple[tuple[Item, ...], tuple[str, ...]]:
+    """The items with their groups (and, where the CSV has a `split` column, its split), and sentences on what was done.
+
+    A path of the CSV is matched to an item's id exactly, else by leaving out leading folders of either as long as one item fits.
+
+    Args:
+        items: as a reader lists them.
+        csv: columns `path` and the group; optionally `split`; other columns are not read.
+        column: the group's column; by default the first of `COLUMNS`.
+
+    Raises:
+        ClinquantError: `csv-broken`, `csv-column`, `csv-value`, `csv-duplicate`, `groups-missing` when an image is not in the CSV.
+    """
+    table = read_table(csv)
+    column = column or _group_column(table)
+    paths, groups = table.paths("path"), table.required(column)
+    refuse_duplicates(paths, str(csv))
+    splits = split_column(table)
+    rows = _matched([item.id for item in items], paths)
+    _refuse_missing(items, rows, csv)
+    grouped = tuple(
+        replace(item, group=groups[row], split=splits[row] if splits is not None else item.split)
+        for item in items
+        if (row := rows[item.id]) is not None
+    )
+    return grouped, _notes(csv, column, grouped, splits is not None, len(paths) - len(items))
+
+
+def _group_column(table: Table) -> str:
+    found = next((name for name in COLUMNS if table.optional(name) is not None), None)
+    if found is None:
+        raise ClinquantError(
+            "csv-column",
+            f"{table.path} has no column named group or patient; its columns are {', '.join(table.columns)}.",
+            fix="name the column with --group-column.",
+        )
+    return found
+
+
+def _matched(ids: list[str], paths: list[str]) -> dict[str, int | None]:
+    """Row of every id; None where there is none."""
+    exact = {path: row for row, path in enumerate(paths)}
+    shortened = _unique_tails(paths)
+    return {case: exact.get(case, _by_tail(case, shortened)) for case in ids}
+
+
+def _unique_tails(paths: list[str]) -> dict[str, int]:
+    """Every ending of a path (whole folders only) -> its row; -1 where several rows share it."""
+    tails: dict[str, int] = {}
+    for row, path in enumerate(paths):
+        parts = path.split("/")
+        for start in range(len(parts)):
+            tail = "/".join(parts[start:])
+            tails[tail] = -1 if tail in tails else row
+    return tails
+
+
+def _by_tail(case: str, tails: dict[str, int]) -> int | None:
+    """The only row whose path ends in the longest possible part of `case`, which must keep its last folder where it has one."""
+    parts = case.split("/")
+    for start in range(max(len(parts) - 1, 1)):
+        row = tails.get("/".join(parts[start:]))
+        if row is not None:
+            return row if row >= 0 else None
+    return None
+
+
+def _refuse_missing(items: Sequence[Item], rows: dict[str, int | None], csv: Path) -> None:
+    missing = [item.id for item in items if rows[item.id] is None]
+    if missing:
+        raise ClinquantError(
+            "groups-missing",
+            f"{csv} does not name {missing[0]} ({len(missing)} of {len(items)} images are missing from it).",
+            fix="give every image a row; its path is relative to the data folder.",
+        )
+
+
+def _notes(csv: Path, column: str, items: tuple[Item, ...], splits: bool, unused: int) -> tuple[str, ...]:
+    notes = [f"The column {column!r} of {csv.name} groups the images: {len({item.group for item in items})} groups."]
+    if splits:
+        notes.append(f"The split is the one given in {csv.name}.")
+    if unused > 0:
+        notes.append(f"{unused} rows of {csv.name} name no image of this data set.")
+    return tuple(notes)

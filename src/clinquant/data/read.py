@@ -1,0 +1,146 @@
+"""A data set becomes a study: every image is found, decoded once and named if it is broken."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from clinquant.core.errors import ClinquantError
+from clinquant.data.datasets import READERS, reader_for
+from clinquant.data.datasets.listing import Item, Listing, Say, Store
+from clinquant.data.decode import FULL_WINDOW, Pixels8, picture
+from clinquant.data.fingerprints import Fingerprints, fingerprint, keep
+from clinquant.data.groups import with_groups
+from clinquant.data.pixels import content_sha256
+from clinquant.data.positive import positive_class
+from clinquant.data.study import Case, Source, Study
+
+BATCH = 64
+"""Images handed to the decoding threads at a time, a thread: few enough that an interrupt is quick."""
+
+BROKEN = ("image-broken", "image-missing", "image-too-large", "image-mode")
+"""Errors of a single image, which `skip_broken` leaves out."""
+
+
+def read_study(
+    data: str | Path,
+    *,
+    groups: str | Path | None = None,
+    group_column: str | None = None,
+    positive: str | None = None,
+    grey_window: tuple[int, int] | None = None,
+    skip_broken: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    say: Say | None = None,
+) -> Study:
+    """The labelled cases of a data set, each decoded once.
+
+    Args:
+        data: a folder, a `.csv` manifest, an `.npz` file, the name of a MedMNIST set, or `br35h` (also `demo`).
+        groups: CSV with `path` and the patient (or group) of every image; its `split` column is honoured.
+        group_column: the group's column in that CSV.
+        positive: the diseased class of two; by default told from the names (see `positive_class`).
+        grey_window: 16-bit levels that become 0 and 255; by default the full range.
+        skip_broken: leave out images that cannot be read and list them in `Study.broken`, instead of ending.
+        progress: called with (images read, images in all).
+        say: told, before a download, its size, time and place.
+
+    Raises:
+        ClinquantError: `data-missing`, `data-kind`, `data-empty`, `one-class`, `image-broken` naming the first broken image, and what
+            the readers and `with_groups` raise.
+    """
+    listing = reader_for(str(data)).listing(str(data), say)
+    window = grey_window or FULL_WINDOW
+    source = Source(kind=listing.kind, path=listing.path, grey_window=window)
+    items, group_notes = with_groups(listing.items, Path(groups), group_column) if groups else (listing.items, ())
+    index, positive_note = positive_class(listing.classes, positive)
+    draft = Study(
+        name=listing.name,
+        task="binary" if len(listing.classes) == 2 else "multi-class",
+        classes=listing.classes,
+        positive=index,
+        source=source,
+        cases=(),
+        licence=listing.licence,
+    )
+    seen = list(_examined(items, READERS[listing.kind].store(source), window, progress))
+    broken = {case: error.message for case, error in seen if isinstance(error, ClinquantError)}
+    if broken and not skip_broken:
+        raise _broken(broken, next(error for _, error in seen if isinstance(error, ClinquantError)))
+    found = [image for _, image in seen if isinstance(image, _Image)]
+    cases = tuple(image.case for image in found)
+    _refuse_vanished(listing, cases)
+    keep(cases, window, Fingerprints.stack([image.print for image in found]))
+    notes = (*listing.notes, *group_notes, positive_note, _window_note(cases, window))
+    return replace(draft, cases=cases, broken=broken, notes=tuple(note for note in notes if note))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Image:
+    case: Case
+    print: tuple[bytes, Pixels8]
+
+
+def _examined(
+    items: Sequence[Item], store: Store, window: tuple[int, int], progress: Callable[[int, int], None] | None
+) -> Iterator[tuple[str, _Image | ClinquantError]]:
+    """Every item's case and fingerprint, or its error, in order; Pillow decodes outside Python's lock, so threads suffice."""
+    threads = max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(items), BATCH * threads):
+            batch = items[start : start + BATCH * threads]
+            for done, image in enumerate(pool.map(lambda item: _examine(item, store, window), batch), start + 1):
+                yield items[done - 1].id, image
+                if progress:
+                    progress(done, len(items))
+
+
+def _examine(item: Item, store: Store, window: tuple[int, int]) -> _Image | ClinquantError:
+    try:
+        data = store.get(item.id)
+        found = picture(data, window, name=item.id)
+    except ClinquantError as error:
+        if error.code not in BROKEN:
+            raise
+        return error
+    height, width = found.pixels.shape[:2]
+    case = Case(
+        id=item.id,
+        label=item.label,
+        sha256=content_sha256(data),
+        width=width,
+        height=height,
+        mode=found.mode,
+        group=item.group,
+        split=item.split,
+        site=item.site,
+    )
+    return _Image(case=case, print=fingerprint(found.pixels))
+
+
+def _broken(broken: dict[str, str], first: ClinquantError) -> ClinquantError:
+    if len(broken) == 1:
+        return first
+    names = ", ".join(list(broken)[1:4]) + (" ..." if len(broken) > 4 else "")
+    return ClinquantError(
+        first.code, f"{first.message} {len(broken)} images are so: also {names}", fix=first.fix, exit_code=first.exit_code
+    )
+
+
+def _refuse_vanished(listing: Listing, cases: tuple[Case, ...]) -> None:
+    left = {case.label for case in cases}
+    gone = [name for label, name in enumerate(listing.classes) if label not in left]
+    if len(left) < 2:
+        raise ClinquantError(
+            "one-class",
+            f"{listing.path} has readable images of {len(left)} class; none of {', '.join(gone)}.",
+            fix="give images of at least two classes.",
+        )
+
+
+def _window_note(cases: tuple[Case, ...], window: tuple[int, int]) -> str:
+    deep = sum(case.mode.startswith("I") or case.mode.endswith(";16") for case in cases)
+    return f"{deep} images of 16-bit grey: levels {window[0]} to {window[1]} become 0 to 255." if deep else ""
