@@ -146,3 +146,49 @@ def qparams_from_range(low: Any, high: Any, spec: TensorSpec) -> QParams:
     scale = np.maximum(((high - low) / (spec.qmax - spec.qmin)).astype(np.float32), SMALLEST_SCALE)
     zero = np.clip(np.rint(spec.qmin - low / scale.astype(np.float64)), spec.qmin, spec.qmax).astype(np.int32)
     return QParams(spec=spec, scale=np.asarray(scale, np.float32), zero_point=np.asarray(zero, np.int32))
+
+
+def qparams_from_scale(scale: Any, low: Any, spec: TensorSpec) -> QParams:
+    """The unsigned grid of a given `scale` whose zero point places `low` (at most 0) at qmin, as well as codes allow."""
+    scale = np.asarray(scale, dtype=np.float32)
+    low = np.minimum(np.asarray(low, dtype=np.float64), 0.0)
+    zero = np.clip(np.rint(spec.qmin - low / scale.astype(np.float64)), spec.qmin, spec.qmax).astype(np.int32)
+    return QParams(spec=spec, scale=scale, zero_point=np.asarray(zero, np.int32))
+
+
+def quantize_bias(bias: NDArray[Any], input_scale: Float, weight_scale: Float) -> NDArray[np.int32]:
+    """int32 codes of a bias on the accumulator's grid: round(b / (s_x s_w)), per output channel."""
+    step = input_scale.astype(np.float64) * weight_scale.astype(np.float64)
+    limit = float(2**31 - 1)
+    return np.clip(np.rint(bias.astype(np.float64) / step), -limit, limit).astype(np.int32)
+
+
+LARGEST_BIAS = 2.0**20
+"""No integer bias exceeds this, so that sums stay far below int32's end, and mostly below float32's 2^24."""
+
+
+def weight_qparams(weight: NDArray[Any], bias: NDArray[Any] | None, input_scale: Float, spec: TensorSpec) -> QParams:
+    """Symmetric per-channel (axis 0) grid of a weight [o, ...], with a floor under the scales of dead channels.
+
+    A channel whose weights all but vanish would get a tiny scale and so a bias code beyond int32: its scale is raised until
+    |b / (s_x s_w)| <= `LARGEST_BIAS`. Such a channel is a constant, which it stays.
+
+    Raises:
+        ClinquantError: `weights-nan` when a weight is not finite.
+    """
+    if not np.isfinite(weight).all():
+        raise ClinquantError("weights-nan", "a weight is not finite.", fix="train again with a lower learning rate.")
+    largest = np.abs(weight.astype(np.float64)).reshape(len(weight), -1).max(axis=1)
+    floor = np.zeros_like(largest) if bias is None else np.abs(bias.astype(np.float64)) / (float(input_scale) * LARGEST_BIAS)
+    covering = qparams_from_range(-largest, largest, spec)
+    scale = np.maximum(covering.scale, floor.astype(np.float32))
+    return QParams(spec=spec, scale=scale, zero_point=covering.zero_point)
+
+
+def round_up_mantissa(value: Any, bits: int) -> Float:
+    """The smallest float32 at or above `value` (positive) with at most `bits` significant bits.
+
+    Products of numbers with few significant bits are exact in float32, with and without fused multiply-add.
+    """
+    fraction, exponent = np.frexp(np.asarray(value, dtype=np.float64))
+    return np.asarray(np.ldexp(np.ceil(fraction * 2.0**bits) / 2.0**bits, exponent), dtype=np.float32)

@@ -1,0 +1,113 @@
+"""The integer program: what an integer model file computes, operator by operator.
+
+The numpy reference (`core.reference`) executes it and the exporter writes it to ONNX one operator a node, so the two can be
+compared code by code. Activations are uint8 codes, NCHW; weights int8; sums int32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clinquant.core.affine import QParams
+
+Pads = tuple[int, int, int, int]
+"""Top, left, bottom, right."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Operator:
+    """What every integer operator has: the name of its output tensor and of the tensors it reads."""
+
+    name: str
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Image(Operator):
+    """uint8 pixels [n, 3, s, s] to input codes [n, 3 block^2, s / block, s / block].
+
+    Attributes:
+        table: uint8 [3, 256] maps each channel, None leaves the pixels as they are.
+        block: side of the pixel blocks that become channels (row, column, colour); 1 leaves the plane as it is.
+    """
+
+    table: NDArray[np.uint8] | None
+    block: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Conv(Operator):
+    """Convolution: weight int8 [o, i/groups, kh, kw] with `weight_scale` float32 [o], bias int32 [o]."""
+
+    weight: NDArray[np.int8]
+    weight_scale: NDArray[np.float32]
+    bias: NDArray[np.int32]
+    stride: tuple[int, int]
+    pads: Pads
+    dilation: tuple[int, int]
+    groups: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Clip(Operator):
+    """Codes bounded to [low, high]; output codes mean what the input's did."""
+
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Add(Operator):
+    """Sum of two tensors of equal shape."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Concat(Operator):
+    """Tensors joined along channels."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MaxPool(Operator):
+    """Largest code of each window."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    pads: Pads
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GlobalAveragePool(Operator):
+    """Mean over the plane: [n, c, h, w] to [n, c, 1, 1]."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Linear(Operator):
+    """The last layer: float32 logits [n, k] out of int32 sums, so that they do not tie.
+
+    logits = float32(sum(x w) + bias) * (x_scale * weight_scale); weight int8 [k, c], weight_scale float32 [k].
+    """
+
+    weight: NDArray[np.int8]
+    weight_scale: NDArray[np.float32]
+    bias: NDArray[np.int32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class IntegerProgram:
+    """Operators in execution order, the last one `Linear`.
+
+    Attributes:
+        operators: see the classes above.
+        tensors: name -> grid of every uint8 tensor.
+        size: side of the square input, pixels.
+        class_map: the 1x1 convolution that shares the classifier's codes, or None; its output has a grid in `tensors`.
+    """
+
+    operators: tuple[Operator, ...]
+    tensors: Mapping[str, QParams]
+    size: int
+    class_map: Conv | None

@@ -1,0 +1,67 @@
+"""Collects nodes and initializers and writes one checked, deterministic ONNX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from clinquant.core.artifact import write_bytes
+from clinquant.edge.resize import IR_VERSION, OPSET, resize_node
+
+MICROSOFT = "com.microsoft"
+
+
+class GraphBuilder:
+    """An ONNX graph in the making. Equal calls give equal bytes."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._nodes: list[onnx.NodeProto] = []
+        self._initializers: dict[str, onnx.TensorProto] = {}
+        self._outputs: list[onnx.ValueInfoProto] = []
+
+    def node(self, op: str, inputs: list[str], output: str, *, domain: str = "", **attributes: Any) -> str:
+        """Adds an operator; returns its output's name."""
+        self._nodes.append(helper.make_node(op, inputs, [output], name=output, domain=domain, **attributes))
+        return output
+
+    def nodes(self, op: str, inputs: list[str], outputs: list[str], **attributes: Any) -> list[str]:
+        """Adds an operator with several outputs."""
+        self._nodes.append(helper.make_node(op, inputs, outputs, name=outputs[0], **attributes))
+        return outputs
+
+    def constant(self, name: str, value: NDArray[Any] | np.generic) -> str:
+        """Adds an initializer; returns its name."""
+        self._initializers[name] = numpy_helper.from_array(np.ascontiguousarray(value).reshape(np.shape(value)), name)
+        return name
+
+    def pixels(self) -> str:
+        """The contract's entrance: `image` uint8 [n, h, w, 3] of any size to `preprocess.pixels` uint8 [n, 3, size, size]."""
+        sizes = self.constant("preprocess.size", np.array([self.size, self.size], np.int64))
+        self._nodes.append(resize_node("image", "preprocess.resized", sizes))
+        return self.node("Transpose", ["preprocess.resized"], "preprocess.pixels", perm=[0, 3, 1, 2])
+
+    def output(self, name: str, shape: list[str | int]) -> None:
+        """Declares the float32 tensor `name` an output."""
+        self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+
+    def model(self, description: str) -> onnx.ModelProto:
+        """The finished model, checked by ONNX's own checker."""
+        image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", "h", "w", 3])
+        graph = helper.make_graph(self._nodes, "clinquant", [image], self._outputs, list(self._initializers.values()))
+        opsets = [helper.make_opsetid("", OPSET)]
+        if any(node.domain == MICROSOFT for node in self._nodes):
+            opsets.append(helper.make_opsetid(MICROSOFT, 1))
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="clinquant", doc_string=description)
+        onnx.checker.check_model(model)
+        return model
+
+    def write(self, path: Path, description: str) -> Path:
+        """Writes the model to `path` atomically; returns `path`."""
+        write_bytes(path, self.model(description).SerializeToString(deterministic=True))
+        return path

@@ -1,0 +1,102 @@
+"""Writes the float baseline to the same contract as the integer file: uint8 pixels of any size in, logits and class map out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from clinquant.core.graph import Network, Node
+from clinquant.core.preprocess import Preprocess
+from clinquant.lab.export.builder import GraphBuilder
+
+
+def export_float(network: Network, preprocess: Preprocess, path: Path, *, temperature: float = 1.0, description: str = "") -> Path:
+    """Writes `network` (batch norm folded) to `path` in float32, its logits divided by `temperature`."""
+    classes = len(network.output.params["weight"])
+    graph = GraphBuilder(preprocess.size)
+    write_input(graph, network.nodes[0], preprocess)
+    for node in network.nodes[1:-1]:
+        WRITERS[node.op](graph, node)
+    write_logits(graph, network.output, temperature)
+    graph.output("logits", ["n", classes])
+    found = network.classifier()
+    if found:
+        feature, linear = found
+        weight = linear.params["weight"][:, :, None, None] / np.float32(temperature)
+        graph.node("Conv", [feature, graph.constant("class_map.weight", weight)], "class_map")
+        graph.output("class_map", ["n", classes, "h_map", "w_map"])
+    return graph.write(path, description)
+
+
+def write_input(graph: GraphBuilder, node: Node, preprocess: Preprocess) -> None:
+    """Resize, then (pixel - mean) / std."""
+    pixels = graph.node("Cast", [graph.pixels()], "preprocess.float", to=onnx.TensorProto.FLOAT)
+    mean = graph.constant("preprocess.mean", np.array(preprocess.mean, np.float32).reshape(1, 3, 1, 1))
+    std = graph.constant("preprocess.std", np.array(preprocess.std, np.float32).reshape(1, 3, 1, 1))
+    graph.node("Div", [graph.node("Sub", [pixels, mean], "preprocess.centred"), std], node.name)
+
+
+def write_conv(graph: GraphBuilder, node: Node) -> None:
+    """Conv with its bias."""
+    a = node.attributes
+    inputs = [
+        node.inputs[0],
+        *(graph.constant(f"{node.name}.{role}", node.params[role]) for role in ("weight", "bias") if role in node.params),
+    ]
+    graph.node("Conv", inputs, node.name, strides=a["stride"], pads=a["pads"], dilations=a["dilation"], group=a["groups"])
+
+
+def write_linear(graph: GraphBuilder, node: Node, divisor: float = 1.0, output: str | None = None) -> None:
+    """Gemm."""
+    roles = [role for role in ("weight", "bias") if role in node.params]
+    params = [graph.constant(f"{node.name}.{role}", node.params[role] / np.float32(divisor)) for role in roles]
+    graph.node("Gemm", [node.inputs[0], *params], output or node.name, transB=1)
+
+
+def write_logits(graph: GraphBuilder, node: Node, temperature: float) -> None:
+    """The last layer, divided by the temperature."""
+    write_linear(graph, node, temperature, "logits")
+
+
+def write_clip(graph: GraphBuilder, node: Node) -> None:
+    """Clip between two constants."""
+    ends = [graph.constant(f"{node.name}.{end}", np.float32(node.attributes[end])) for end in ("low", "high")]
+    graph.node("Clip", [node.inputs[0], *ends], node.name)
+
+
+def write_pool(op: str) -> Callable[[GraphBuilder, Node], None]:
+    """The writer of a windowed pooling operator."""
+
+    def write(graph: GraphBuilder, node: Node) -> None:
+        a = node.attributes
+        extra = {"count_include_pad": 1} if op == "AveragePool" else {}
+        graph.node(op, [node.inputs[0]], node.name, kernel_shape=a["kernel"], strides=a["stride"], pads=a["pads"], **extra)
+
+    return write
+
+
+def write_plain(op: str, **attributes: int) -> Callable[[GraphBuilder, Node], None]:
+    """The writer of an operator that has inputs only."""
+
+    def write(graph: GraphBuilder, node: Node) -> None:
+        graph.node(op, list(node.inputs), node.name, **attributes)
+
+    return write
+
+
+WRITERS: dict[str, Callable[[GraphBuilder, Node], None]] = {
+    "conv": write_conv,
+    "linear": write_linear,
+    "relu": write_plain("Relu"),
+    "clip": write_clip,
+    "add": write_plain("Add"),
+    "concat": write_plain("Concat", axis=1),
+    "max_pool": write_pool("MaxPool"),
+    "average_pool": write_pool("AveragePool"),
+    "global_average_pool": write_plain("GlobalAveragePool"),
+    "flatten": write_plain("Flatten"),
+}
+"""Operator of a folded network -> how it is written."""

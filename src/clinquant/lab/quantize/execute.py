@@ -1,0 +1,93 @@
+"""Runs a `Network` in torch, floating point, showing every tensor to whoever watches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from clinquant.core.graph import Network, Node
+from clinquant.core.preprocess import Preprocess
+
+Watch = Callable[[str, torch.Tensor], None]
+CLASS_MAP = "class_map.codes"
+"""The name under which the class map is watched and gets its grid."""
+
+
+class Executor:
+    """A network with its arrays held as tensors, ready to run."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.params = {node.name: {role: torch.from_numpy(np.array(array)) for role, array in node.params.items()} for node in network}
+        self.last_use = {name: index for index, node in enumerate(network.nodes) for name in node.inputs}
+
+    @torch.no_grad()
+    def __call__(self, x: torch.Tensor, watch: Watch | None = None) -> torch.Tensor:
+        """Logits [n, k] of normalised images [n, 3, s, s]; `watch(name, tensor)` sees every tensor and the class map."""
+        values: dict[str, torch.Tensor] = {}
+        classifier = self.network.classifier()
+        for index, node in enumerate(self.network.nodes):
+            inputs = [values[name] for name in node.inputs] if node.inputs else [x]
+            values[node.name] = result = RULES[node.op](node, inputs, self.params[node.name])
+            if watch:
+                watch(node.name, result)
+                if classifier and classifier[0] == node.name:
+                    watch(CLASS_MAP, F.conv2d(result, self.params[classifier[1].name]["weight"][:, :, None, None]))
+            for name in node.inputs:
+                if self.last_use[name] == index:
+                    del values[name]
+        return values[self.network.output.name]
+
+
+def normalised(pixels: NDArray[np.uint8], preprocess: Preprocess) -> torch.Tensor:
+    """(pixel - mean) / std as float32 NCHW of uint8 [n, s, s, 3]."""
+    mean = torch.tensor(preprocess.mean).view(1, 3, 1, 1)
+    std = torch.tensor(preprocess.std).view(1, 3, 1, 1)
+    return (torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).float() - mean) / std
+
+
+Params = Mapping[str, torch.Tensor]
+
+
+def _conv(node: Node, inputs: list[torch.Tensor], params: Params) -> torch.Tensor:
+    top, left, bottom, right = node.attributes["pads"]
+    x, padding = inputs[0], (top, left)
+    if (top, left) != (bottom, right):
+        x, padding = F.pad(x, (left, right, top, bottom)), (0, 0)
+    a = node.attributes
+    return F.conv2d(x, params["weight"], params.get("bias"), a["stride"], padding, a["dilation"], a["groups"])
+
+
+def _pool(kind: str) -> Callable[[Node, list[torch.Tensor], Params], torch.Tensor]:
+    def rule(node: Node, inputs: list[torch.Tensor], params: Params) -> torch.Tensor:
+        function = F.max_pool2d if kind == "max" else F.avg_pool2d
+        return function(inputs[0], node.attributes["kernel"], node.attributes["stride"], node.attributes["pads"][:2])
+
+    return rule
+
+
+def _batch_norm(node: Node, inputs: list[torch.Tensor], params: Params) -> torch.Tensor:
+    return F.batch_norm(
+        inputs[0], params["mean"], params["variance"], params["gamma"], params["beta"], training=False, eps=node.attributes["epsilon"]
+    )
+
+
+RULES: dict[str, Callable[[Node, list[torch.Tensor], Params], torch.Tensor]] = {
+    "input": lambda node, inputs, params: inputs[0],
+    "conv": _conv,
+    "batch_norm": _batch_norm,
+    "relu": lambda node, inputs, params: F.relu(inputs[0]),
+    "clip": lambda node, inputs, params: F.hardtanh(inputs[0], node.attributes["low"], node.attributes["high"]),
+    "add": lambda node, inputs, params: inputs[0] + inputs[1],
+    "concat": lambda node, inputs, params: torch.cat(inputs, 1),
+    "max_pool": _pool("max"),
+    "average_pool": _pool("average"),
+    "global_average_pool": lambda node, inputs, params: inputs[0].mean((2, 3), keepdim=True),
+    "flatten": lambda node, inputs, params: inputs[0].flatten(1),
+    "linear": lambda node, inputs, params: F.linear(inputs[0], params["weight"], params.get("bias")),
+}
+"""Operator of a network -> its torch rule."""

@@ -1,0 +1,59 @@
+"""What is remembered of one tensor's values: fixed memory, however many calibration images pass."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from clinquant.core.errors import ClinquantError
+
+BINS = 4096
+"""Over [-reach, reach]; 16 a code at 8 bits. Even, so that zero is a bin's edge."""
+
+SAMPLES = 2**16
+"""Values of one batch that enter the bins; the minimum and maximum see every value."""
+
+
+class Histogram:
+    """Counts over [-reach, reach]; `reach` doubles when a value falls outside, by merging bins in pairs, so nothing is lost."""
+
+    def __init__(self) -> None:
+        self.low, self.high, self.reach = 0.0, 0.0, 0.0
+        self.counts: NDArray[np.int64] = np.zeros(BINS, np.int64)
+
+    def update(self, x: torch.Tensor) -> None:
+        """Takes in a batch of any shape.
+
+        Raises:
+            ClinquantError: `activation-nan` when a value is not finite.
+        """
+        low, high = (float(end) for end in torch.aminmax(x))
+        if not np.isfinite(low + high):
+            raise ClinquantError("activation-nan", "a value is not finite.", fix="look for exploding weights in this layer.")
+        self.low, self.high = min(self.low, low), max(self.high, high)
+        self._reach(max(-low, high))
+        if self.reach:
+            values = x.flatten()[:: max(1, x.numel() // SAMPLES) | 1].numpy()
+            index = ((values.astype(np.float64) + self.reach) * (BINS / (2 * self.reach))).astype(np.int64)
+            self.counts += np.bincount(np.minimum(index, BINS - 1), minlength=BINS)
+
+    def _reach(self, largest: float) -> None:
+        if largest == 0.0:
+            return
+        if self.reach == 0.0:
+            self.reach = largest
+        while largest > self.reach:
+            pairs = self.counts.reshape(-1, 2).sum(axis=1)
+            self.counts = np.pad(pairs, BINS // 4)
+            self.reach *= 2
+
+    @property
+    def centers(self) -> NDArray[np.float64]:
+        """[BINS] value at the middle of each bin."""
+        return (np.arange(BINS) + 0.5) * (2 * self.reach / BINS) - self.reach
+
+    def within(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Centers and counts of the bins that hold something."""
+        held = self.counts > 0
+        return self.centers[held], self.counts[held]

@@ -1,0 +1,192 @@
+"""The exported integer file equals the numpy reference on every code of every tensor; the float file equals torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from networks import Branches, Plain
+from torch import nn
+
+from clinquant.core.affine import QParams, TensorSpec
+from clinquant.core.card import Card
+from clinquant.core.integer import Conv, Image, IntegerProgram, Linear
+from clinquant.core.preprocess import Preprocess
+from clinquant.core.reference import RULES, execute
+from clinquant.edge.runtimes.onnxruntime import load
+from clinquant.lab.architectures import ARCHITECTURES
+from clinquant.lab.classifier import Classifier
+from clinquant.lab.export.float import export_float
+from clinquant.lab.export.integer import export_integer
+from clinquant.lab.quantize.execute import Executor, normalised
+from clinquant.lab.quantize.lower import lower
+from clinquant.lab.quantize.passes import FoldBatchNorm
+from clinquant.lab.quantize.quantize import quantize
+from clinquant.lab.quantize.quantized import QuantizedNetwork
+from clinquant.lab.quantize.stem import blocked_stem
+from clinquant.lab.quantize.trace import trace
+
+IMAGENET = Preprocess(size=32, mean=(123.7, 116.3, 103.5), std=(58.4, 57.1, 57.4))
+SMALL = Preprocess(size=28)
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], Preprocess]] = {
+    "branches": (Branches, IMAGENET),
+    "plain": (Plain, SMALL),
+    **{
+        name: (lambda architecture=architecture: architecture.build(3), IMAGENET if "resnet50" in name else Preprocess(size=64 if architecture.size > 64 else 28))
+        for name, architecture in ARCHITECTURES.items()
+    },
+}
+
+
+def classifier(name: str) -> Classifier:
+    """A network with random weights whose batch norms have lived-in statistics, as after training."""
+    build, preprocess = NETWORKS[name]
+    torch.manual_seed(0)
+    module = build()
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.weight, 0.5, 1.5)
+            nn.init.normal_(layer.bias, std=0.2)
+    module.train()
+    with torch.no_grad():
+        for seed in range(3):
+            module(normalised(images(preprocess.size, 8, seed), preprocess))
+    classes = module(normalised(images(preprocess.size, 2, 9), preprocess)).shape[1]
+    card = Card(architecture=name, classes=tuple("abcdefgh"[:classes]), positive=1 if classes == 2 else None, preprocess=preprocess)
+    return Classifier(module=module.eval(), card=card)
+
+
+def images(size: int, count: int, seed: int) -> np.ndarray:
+    """Smooth colourful noise, uint8 [count, size, size, 3]."""
+    rng = np.random.default_rng(seed)
+    coarse = torch.from_numpy(rng.uniform(0, 255, (count, 3, 6, 6)))
+    fine = torch.nn.functional.interpolate(coarse, size=(size, size), mode="bilinear").permute(0, 2, 3, 1).numpy()
+    return np.clip(fine + rng.normal(0, 12, fine.shape), 0, 255).astype(np.uint8)
+
+
+def every_tensor(path: Path, program: IntegerProgram, pixels: np.ndarray, *, optimised: bool) -> dict[str, np.ndarray]:
+    """The file's intermediate codes, each declared an output."""
+    model = onnx.load(path)
+    known = {output.name for output in model.graph.output}
+    names = [operator.name for operator in program.operators[:-1]]
+    for name in names:
+        if name not in known:
+            model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.UINT8, None))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if not optimised:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    outputs = [output.name for output in session.get_outputs()]
+    return dict(zip(outputs, session.run(None, {"image": pixels}), strict=True))
+
+
+@pytest.fixture(scope="module")
+def quantized() -> Callable[[str], tuple[Classifier, QuantizedNetwork]]:
+    """Each network quantized once."""
+    made: dict[str, tuple[Classifier, QuantizedNetwork]] = {}
+
+    def make(name: str) -> tuple[Classifier, QuantizedNetwork]:
+        if name not in made:
+            source = classifier(name)
+            made[name] = (source, quantize(source, images(source.card.preprocess.size, 16, 1), recipes=("mse",))["mse"])
+        return made[name]
+
+    return make
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_code_equals_the_reference(name: str, quantized: Callable[[str], tuple[Classifier, QuantizedNetwork]], tmp_path: Path) -> None:
+    _, network = quantized(name)
+    program = lower(network, temperature=1.7)
+    path = export_integer(program, tmp_path / "integer.onnx")
+    pixels = images(program.size, 3, 2)
+    expected = execute(program, pixels)
+    plain = load(path).run(pixels)
+    assert np.array_equal(plain.logits, expected["logits"])
+    assert (plain.class_map is None) == ("class_map" not in expected)
+    for optimised in (False, True):
+        for tensor, codes in every_tensor(path, program, pixels, optimised=optimised).items():
+            assert np.array_equal(codes, expected[tensor]), (tensor, optimised)
+    alive = [tensor for tensor in program.tensors if tensor in expected and len(np.unique(expected[tensor])) > 4]
+    assert len(alive) > 0.9 * len(program.tensors), "dead codes would make this test easy"
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_float_file_equals_torch_and_integer_follows(
+    name: str, quantized: Callable[[str], tuple[Classifier, QuantizedNetwork]], tmp_path: Path
+) -> None:
+    source, network = quantized(name)
+    preprocess = source.card.preprocess
+    folded = FoldBatchNorm()(trace(source.module))
+    pixels = images(preprocess.size, 24, 3)
+    with torch.no_grad():
+        expected = source.module(normalised(pixels, preprocess)).numpy()
+    assert np.allclose(Executor(folded)(normalised(pixels, preprocess)).numpy(), expected, atol=2e-3 * np.abs(expected).max())
+    answered = load(export_float(folded, preprocess, tmp_path / "float.onnx", temperature=2.0)).run(pixels).logits
+    assert np.allclose(answered, expected / 2, atol=2e-3 * np.abs(expected).max())
+    integer = load(export_integer(lower(network), tmp_path / "integer.onnx")).run(pixels)
+    noise = integer.logits - expected
+    assert noise.std() < 0.15 * expected.std(), (noise.std(), expected.std())
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "plain"])
+def test_class_map_averages_to_the_logits(
+    name: str, quantized: Callable[[str], tuple[Classifier, QuantizedNetwork]], tmp_path: Path
+) -> None:
+    source, network = quantized(name)
+    program = lower(network)
+    answered = load(export_integer(program, tmp_path / "integer.onnx")).run(images(program.size, 8, 4))
+    assert answered.class_map is not None and program.class_map is not None
+    bias = network.network.output.params["bias"]
+    step = float(program.tensors[program.class_map.name].scale)
+    means = answered.class_map.mean(axis=(2, 3)) + bias
+    pooled = program.tensors[network.network.nodes[-3].name]
+    slack = 0.5 * float(pooled.scale) * np.abs(network.network.output.params["weight"]).sum(axis=1).max() * 0.25
+    assert np.abs(means - answered.logits).max() < step + slack
+
+
+def test_saved_and_loaded_gives_the_same_bytes(quantized: Callable[[str], tuple[Classifier, QuantizedNetwork]], tmp_path: Path) -> None:
+    _, network = quantized("branches")
+    network.save(tmp_path)
+    first = export_integer(lower(network), tmp_path / "a.onnx").read_bytes()
+    second = export_integer(lower(QuantizedNetwork.load(tmp_path)), tmp_path / "b.onnx").read_bytes()
+    assert first == second
+
+
+@pytest.mark.parametrize("size", [28, 30, 32])
+@pytest.mark.parametrize("kernel,pads", [(7, (3, 3, 3, 3)), (3, (1, 1, 1, 1)), (3, (0, 0, 1, 1)), (5, (2, 1, 2, 3)), (2, (0, 0, 0, 0)), (4, (1, 2, 1, 0))])
+def test_the_stem_on_blocks_gives_the_same_codes(size: int, kernel: int, pads: tuple[int, int, int, int]) -> None:
+    rng = np.random.default_rng(kernel)
+    grid = QParams(spec=TensorSpec(), scale=np.float32(1 / 128).reshape(()), zero_point=np.array(127, np.int32))
+    out = QParams(spec=TensorSpec(), scale=np.float32(0.2).reshape(()), zero_point=np.array(90, np.int32))
+    conv = Conv(
+        name="stem",
+        inputs=("input",),
+        weight=rng.integers(-63, 64, (5, 3, kernel, kernel)).astype(np.int8),
+        weight_scale=rng.uniform(0.01, 0.02, 5).astype(np.float32),
+        bias=rng.integers(-99, 99, 5).astype(np.int32),
+        stride=(2, 2),
+        pads=pads,
+        dilation=(1, 1),
+        groups=1,
+    )
+    linear = Linear(
+        name="head", inputs=("stem",), weight=np.ones((2, 5), np.int8), weight_scale=np.ones(2, np.float32), bias=np.zeros(2, np.int32)
+    )
+    image = Image(name="input", inputs=("image",), table=rng.integers(0, 256, (3, 256)).astype(np.uint8))
+    program = IntegerProgram(operators=(image, conv, linear), tensors={"input": grid, "stem": out}, size=size, class_map=None)
+    blocked = blocked_stem(program)
+    assert blocked.operators[1].weight.shape[1] == 12
+    pixels = rng.integers(0, 256, (2, size, size, 3), dtype=np.uint8)
+    plain, other = ({"image": pixels.transpose(0, 3, 1, 2)} for _ in range(2))
+    for which, values in ((program, plain), (blocked, other)):
+        for operator in which.operators[:2]:
+            grids = [which.tensors[name] for name in operator.inputs if name in which.tensors]
+            values[operator.name] = RULES[type(operator)](operator, [values[n] for n in operator.inputs], grids, which.tensors[operator.name])
+    assert np.array_equal(plain["stem"], other["stem"])
