@@ -12,14 +12,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clinquant.core.artifact import sha256_file, write_text
+from clinquant.core.artifact import sha256_file, write_json, write_text
 from clinquant.core.errors import ClinquantError, Exit
 from clinquant.edge.bundle import open_bundle, pack
 from clinquant.edge.golden import golden_images, read_golden, record_golden, replay_golden, write_golden
 from clinquant.edge.manifest import Entry, Manifest, is_safe, read_manifest, sealed
 from clinquant.edge.paired import read_paired
+from clinquant.edge.recompute import recompute
 from clinquant.edge.verify import verify
-from tiny_bundle import CLASSES, card, evidence, predictions, write_bundle, write_model
+from clinquant.evidence.claims import Verdict
+from tiny_bundle import CLASSES, card, predictions, write_bundle, write_model
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +186,7 @@ def test_a_folder_of_the_user_is_not_replaced(tmp_path: Path) -> None:
 
 
 def test_evidence_of_another_file_is_not_packed(tmp_path: Path) -> None:
-    write_bundle(tmp_path)
+    bundle = write_bundle(tmp_path)
     other = write_model(tmp_path / "other.onnx", gain=0.3)
     predictions(other, np.zeros((4, 2), np.float32)).write(tmp_path / "other.csv")
     with pytest.raises(ClinquantError, match="pack-mismatch"):
@@ -192,7 +194,7 @@ def test_evidence_of_another_file_is_not_packed(tmp_path: Path) -> None:
             tmp_path / "bundle2",
             model=other,
             card=card(),
-            evidence=evidence(tmp_path / "float.onnx", tmp_path / "integer.onnx"),
+            evidence=bundle.evidence,
             predictions={"float": tmp_path / "other.csv", "integer": tmp_path / "other.csv"},
             golden=record_golden(other, golden_images(16)),
             licences={},
@@ -214,3 +216,18 @@ def test_a_manifest_has_one_spelling(packed: Path) -> None:
     manifest: Manifest = read_manifest(packed)
     assert manifest.text == (packed / "manifest.json").read_text()
     assert sealed(manifest) == manifest
+
+
+def test_the_evidence_follows_from_the_predictions_inside(bundle: Path) -> None:
+    opened = open_bundle(bundle)
+    assert recompute(opened) == opened.evidence.findings
+
+
+def test_embellished_evidence_is_found_out(bundle: Path) -> None:
+    """The control: a forger who makes the manifest fit is caught by the predictions."""
+    evidence = open_bundle(bundle).evidence
+    better = dataclasses.replace(evidence.findings[0], lower=-0.001, verdict=Verdict.NON_INFERIOR)
+    write_json(bundle / "evidence.json", dataclasses.replace(evidence, findings=(better, *evidence.findings[1:])), kind="evidence")
+    reseal(bundle)
+    with pytest.raises(ClinquantError, match="evidence-differs"):
+        recompute(open_bundle(bundle))

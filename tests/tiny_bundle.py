@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,10 @@ from clinquant.core.preprocess import Preprocess
 from clinquant.edge.bundle import Bundle, pack
 from clinquant.edge.golden import golden_images, record_golden
 from clinquant.edge.resize import IR_VERSION, OPSET, resize_node
-from clinquant.evidence.claims import Claim, Finding, Role, Verdict
-from clinquant.evidence.evidence import Evidence, FileFacts, Latency, OperatingPoint, Reliability, TestSet
+from clinquant.evidence.claims import plan_claims
+from clinquant.evidence.evidence import Evidence, FileFacts, Latency, TestSet
+from clinquant.evidence.pair import compare_pair
+from clinquant.evidence.summary import summarise
 
 CLASSES = ("dark", "bright")
 
@@ -74,36 +77,31 @@ def predictions(model: Path, scores: NDArray[np.float32]) -> Predictions:
     )
 
 
-def evidence(float_model: Path, integer_model: Path) -> Evidence:
-    facts = {
-        name: FileFacts(bytes=path.stat().st_size, sha256=sha256_file(path))
-        for name, path in (("float", float_model), ("integer", integer_model))
-    }
-    finding = Finding(
-        metric="accuracy", class_name=None, role=Role.PRIMARY, baseline=0.9, candidate=0.9, difference=0.0, lower=-0.01, upper=0.01,
-        margin=0.02, confidence=0.95, method="Tango score", unit="image", n=40, verdict=Verdict.NON_INFERIOR,
-    )  # fmt: skip
-    point = OperatingPoint(threshold=0.5, rule="youden", sensitivity=0.9, specificity=0.9)
-    trust = Reliability(temperature=1.0, ece_before=0.1, ece=0.05, brier=0.1, nll=0.3)
+def evidence(float_model: Path, integer_model: Path, tables: Mapping[str, Predictions]) -> Evidence:
+    """What the two tables truly show, at a margin that they can decide."""
+    claims = plan_claims(CLASSES, 1, {"dark": 20, "bright": 20}, margin=0.2)
+    test = TestSet(name="tiny", sha256="0" * 64, images=40, units=20, unit="patient", images_by_class={"dark": 20, "bright": 20}, reads=1)
+    pair = compare_pair(tables["float"], tables["integer"], claims, test=test, thresholds=(0.5, 0.5), rule="youden", positive=1)
     latency = Latency(median_ms=1.0, minimum_ms=0.9, maximum_ms=1.2, runs=10)
     return Evidence(
-        verdict=Verdict.NON_INFERIOR,
-        summary="The integer file lost nothing that this test set can show.",
-        findings=(finding,),
-        agreement=1.0,
-        flips=(),
-        confusion={"float": ((20, 0), (0, 20)), "integer": ((20, 0), (0, 20))},
-        reliability={"float": trust, "integer": trust},
-        operating_points={"float": point, "integer": point},
-        test=TestSet(
-            name="tiny", sha256="0" * 64, images=40, units=20, unit="patient", images_by_class={"dark": 20, "bright": 20}, reads=1
-        ),
-        claims=(Claim(metric="accuracy"),),
+        verdict=pair.verdict,
+        summary=summarise(pair.findings),
+        findings=pair.findings,
+        agreement=pair.agreement,
+        flips=pair.flips,
+        confusion=pair.confusion,
+        reliability=pair.reliability,
+        operating_points=pair.operating_points,
+        test=test,
+        claims=claims,
         claims_sha256="0" * 64,
         classes=CLASSES,
         positive=1,
         model={"architecture": "tiny", "bits": "w8a8"},
-        files=facts,
+        files={
+            name: FileFacts(bytes=path.stat().st_size, sha256=sha256_file(path))
+            for name, path in (("float", float_model), ("integer", integer_model))
+        },
         latency={"float": latency, "integer": latency},
         runtime="onnxruntime 0",
         machine="any",
@@ -130,7 +128,7 @@ def write_bundle(folder: Path, *, gain: float = 0.1, name: str = "bundle") -> Bu
         folder / name,
         model=integer,
         card=card(),
-        evidence=evidence(float_model, integer),
+        evidence=evidence(float_model, integer, tables),
         predictions={which: folder / f"test.{which}.csv" for which in tables},
         golden=record_golden(integer, golden_images(16)),
         licences={"data": "made up", "weights": "random"},

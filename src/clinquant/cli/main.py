@@ -85,8 +85,8 @@ def run(arguments: Sequence[str]) -> int:
         code: Any = cli.main(list(arguments), prog_name="clinquant", standalone_mode=False)
         sys.stdout.flush()
         return int(code or 0)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; Python must not complain about it at exit.
+    except (BrokenPipeError, SystemExit):
+        # Whoever read our output has seen enough (click makes a SystemExit of it); Python must not complain about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except BaseException as error:

@@ -52,10 +52,8 @@ epochs = click.option("--epochs", metavar="N", type=click.IntRange(min=1), help=
 weights = click.option("--weights", metavar="FILE", type=click.Path(path_type=Path), help="A published checkpoint to start from.")
 threshold = click.option(
     "--threshold",
-    default="youden",
-    show_default=True,
     metavar="RULE",
-    help="How the operating point is chosen on tune: youden, sens=.95, spec=.95.",
+    help="How the operating point is chosen: youden, sens=.95, spec=.95, argmax  [default: youden; evaluate: the bundle's rule]",
 )
 vertical_flip = click.option("--vertical-flip", is_flag=True, help="Also flip upside down in training: for images that have no upright.")
 bits = click.option("--bits", default="w8a8", show_default=True, metavar="wXaY", help="Widths of weights and activations.")

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-import platformdirs
-
 from clinquant import __version__
+from clinquant.data.cache import cache_folder
 from clinquant.edge.machine import cpu_features, machine
 
 PACKAGES = ("numpy", "onnx", "onnxruntime", "pillow", "torch", "safetensors", "jinja2", "matplotlib", "timm")
@@ -72,7 +71,7 @@ def _version(name: str) -> str | None:
 
 
 def _caches() -> dict[str, Cache]:
-    root = Path(platformdirs.user_cache_dir("clinquant"))
+    root = cache_folder("").resolve()
     folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
     return {path.name: Cache(path=str(path), bytes=_bytes(path)) for path in folders}
 

@@ -23,7 +23,7 @@ def model_card(card: Card, evidence: Evidence) -> str:
         "Caveats and recommendations": _caveats(evidence),
     }
     body = "\n\n".join(f"## {title}\n\n" + "\n".join(lines) for title, lines in sections.items())
-    return f"# {' / '.join(card.classes)}\n\n> {card.limits}\n\n**{evidence.verdict.value}.** {evidence.summary}\n\n{body}\n"
+    return f"# {' / '.join(card.classes)}\n\n> {card.limits}\n\n{evidence.summary}\n\n{body}\n"
 
 
 def _details(card: Card, evidence: Evidence) -> Iterator[str]:

@@ -140,9 +140,7 @@ def main(arguments: Sequence[str]) -> None:
         if done % 16 == 0 or done == total:
             print("done", done, flush=True)
 
-    predictions = predict_study(
-        Path(job.model), study, job.ids, job.units, runtime=job.runtime, threads=job.threads, progress=tell
-    )
+    predictions = predict_study(Path(job.model), study, job.ids, job.units, runtime=job.runtime, threads=job.threads, progress=tell)
     predictions.write(job.out)
 
 

@@ -49,11 +49,10 @@ class Resizer:
         options.intra_op_num_threads = 1
         options.log_severity_level = 3
         self.size = preprocess.size
-        self._session = onnxruntime.InferenceSession(
-            _graph(self.size).SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = onnxruntime.InferenceSession(_graph(self.size).SerializeToString(), options, providers=["CPUExecutionProvider"])
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The resized images; those of the right size as they came."""
         if images.shape[1:3] == (self.size, self.size):
             return images
         return np.asarray(self._session.run(None, {"image": images})[0])

@@ -1,0 +1,83 @@
+"""clinquant compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from clinquant.cli.options import as_json, margin, positive, seed
+from clinquant.cli.output import show, table
+from clinquant.core.errors import Exit
+
+if TYPE_CHECKING:
+    from clinquant.evidence.claims import Finding
+
+
+@click.command("compare")
+@click.argument("baseline", metavar="BASELINE", type=click.Path(path_type=Path))
+@click.argument("candidate", metavar="[CANDIDATE]", type=click.Path(path_type=Path), required=False)
+@margin
+@positive
+@click.option("--at", nargs=2, type=float, metavar="B C", help="Thresholds on P(positive) of the two files  [default: the likelier class]")
+@seed
+@as_json
+def command(
+    baseline: Path,
+    candidate: Path | None,
+    margin: float,
+    positive: str | None,
+    at: tuple[float, float] | None,
+    seed: int,
+    as_json: bool,
+) -> int:
+    """Judge whether CANDIDATE.csv is not inferior to BASELINE.csv; exits with 3 when a primary claim is not NON_INFERIOR.
+
+    Both are tables of predictions of the same labelled cases. With a bundle instead, its evidence is computed again from the
+    predictions inside it, by its own claims, and must come out the same.
+    """
+    from clinquant.evidence.claims import Verdict
+    from clinquant.evidence.compare import overall
+    from clinquant.evidence.summary import summarise
+
+    findings = _of_tables(baseline, candidate, margin, positive, at, seed) if candidate else _of_bundle(baseline)
+    body = {"verdict": overall(findings), "summary": summarise(findings, "baseline", "candidate"), "findings": findings}
+    show(body, f"{table(_rows(findings))}\n\n{body['summary']}", kind="comparison", as_json=as_json)
+    return int(Exit.OK if overall(findings) is Verdict.NON_INFERIOR else Exit.NOT_PROVEN)
+
+
+def _of_tables(
+    baseline: Path, candidate: Path, margin: float, positive: str | None, at: tuple[float, float] | None, seed: int
+) -> tuple[Finding, ...]:
+    from clinquant.core.predictions import Predictions
+    from clinquant.data.positive import positive_class
+    from clinquant.evidence.claims import plan_claims
+    from clinquant.evidence.compare import compare
+    from clinquant.evidence.paired import pair_up
+
+    before, after = Predictions.read(baseline), Predictions.read(candidate)
+    index, _ = positive_class(before.classes, positive)
+    units = dict(zip(before.classes, pair_up(before, after).units_by_class(), strict=True))
+    claims = plan_claims(before.classes, index, units, margin=margin)
+    return compare(before, after, claims, thresholds=at or (None, None), positive=index, seed=seed)
+
+
+def _of_bundle(path: Path) -> tuple[Finding, ...]:
+    from clinquant.edge.bundle import open_bundle
+    from clinquant.edge.recompute import recompute
+
+    return recompute(open_bundle(path))
+
+
+def _rows(findings: tuple[Finding, ...]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("metric", "class", "role", "baseline", "candidate", "difference", "lower", "upper", "n", "verdict")]
+    for each in findings:
+        numbers = (_number(x) for x in (each.baseline, each.candidate, each.difference, each.lower, each.upper))
+        role = each.role.value + (" (baseline's threshold)" if each.threshold == "baseline" else "")
+        rows.append((each.metric, each.class_name or "all", role, *numbers, f"{each.n} {each.unit}s", each.verdict.value))
+    return rows
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

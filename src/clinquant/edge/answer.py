@@ -1,0 +1,132 @@
+"""What a bundle says of images that nobody has labelled: class, probability, and REFER where it is not sure enough."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clinquant.core.card import Card
+from clinquant.core.errors import ClinquantError
+from clinquant.core.predictions import softmax
+from clinquant.data.decode import IMAGE_SUFFIXES, decode
+from clinquant.edge.bundle import Bundle
+from clinquant.edge.runtimes import runtime_module
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What is said of one image.
+
+    Attributes:
+        image: its path as it was found.
+        class_name: decided by the card's threshold, or the likeliest where it has none.
+        probability: of that class, 0 to 1.
+        refer: the highest probability is under the card's `refer_below`: a person must decide.
+        probabilities: by class.
+    """
+
+    image: str
+    class_name: str = field(metadata={"json": "class"})
+    probability: float
+    refer: bool
+    probabilities: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """The answers of one run, and what gave them; `broken` are the images left out, with the reason."""
+
+    model_sha256: str
+    runtime: str
+    answers: tuple[Answer, ...]
+    broken: dict[str, str]
+
+
+def answer(
+    bundle: Bundle,
+    images: Sequence[str],
+    *,
+    runtime: str = "onnxruntime",
+    threads: int = 1,
+    skip_broken: bool = False,
+    progress: Progress | None = None,
+) -> Answers:
+    """Answers for image files, folders (searched through) and globs, in the order of their names.
+
+    Raises:
+        ClinquantError: `images-none`, `image-missing`, `image-broken` and the other errors of decoding, unless `skip_broken`.
+    """
+    paths = find_images(images)
+    session = runtime_module(runtime).load(bundle.model, threads)
+    found, broken = [], {}
+    for done, path in enumerate(paths, 1):
+        try:
+            pixels = decode(_read(path), bundle.card.grey_window, name=str(path))
+            found.append(decide(str(path), session.run(pixels[None]).logits[0], bundle.card))
+        except ClinquantError as error:
+            if not skip_broken:
+                raise
+            broken[str(path)] = error.message
+        if progress:
+            progress(done, len(paths))
+    sha256 = bundle.manifest.files["model.onnx"].sha256
+    return Answers(model_sha256=sha256, runtime=session.runtime, answers=tuple(found), broken=broken)
+
+
+def decide(image: str, logits: NDArray[np.float32], card: Card) -> Answer:
+    """The answer that a card gives to logits [k]."""
+    probabilities = softmax(logits[None])[0]
+    best = int(probabilities.argmax())
+    if card.threshold is not None and card.positive is not None:
+        best = card.positive if probabilities[card.positive] >= card.threshold else 1 - card.positive
+    return Answer(
+        image=image,
+        class_name=card.classes[best],
+        probability=float(probabilities[best]),
+        refer=card.refer_below is not None and bool(probabilities.max() < card.refer_below),
+        probabilities={name: float(value) for name, value in zip(card.classes, probabilities, strict=True)},
+    )
+
+
+def find_images(images: Sequence[str]) -> list[Path]:
+    """The image files that names, folders and globs stand for, each once; a file named outright counts whatever its ending is."""
+    paths = list(dict.fromkeys(path for image in images for path in _expand(image)))
+    if not paths:
+        raise ClinquantError(
+            "images-none",
+            f"no image in {', '.join(images) or 'nothing'}.",
+            fix=f"name image files, or folders that hold them ({', '.join(sorted(IMAGE_SUFFIXES)[:6])} ...).",
+        )
+    return paths
+
+
+def _expand(image: str) -> Iterator[Path]:
+    path = Path(image)
+    if path.is_file():
+        yield path
+    elif path.is_dir():
+        yield from (found for found in sorted(_files(path)) if found.suffix.lower() in IMAGE_SUFFIXES and not found.name.startswith("."))
+    elif glob.has_magic(image):
+        yield from (found for found in map(Path, sorted(glob.glob(image, recursive=True))) if found.suffix.lower() in IMAGE_SUFFIXES)
+    else:
+        raise ClinquantError("image-missing", f"{image} does not exist.", fix="name an existing file or folder, or a glob in quotes.")
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for place, _, names in os.walk(folder):
+        yield from (Path(place) / name for name in names)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ClinquantError("image-missing", f"{path} cannot be read ({error.strerror}).", fix="check that the file is there.") from error

@@ -1,0 +1,78 @@
+"""Answers for unlabelled images: found, decided by the card, referred when unsure."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clinquant.core.card import Card
+from clinquant.core.errors import ClinquantError
+from clinquant.core.preprocess import Preprocess
+from clinquant.edge.answer import answer, decide, find_images
+from clinquant.edge.bundle import Bundle
+from tiny_bundle import card, write_bundle, write_pictures
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return write_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    return write_pictures(tmp_path / "pictures", each=3)
+
+
+def test_every_picture_is_answered_in_order(bundle: Bundle, pictures: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    found = answer(bundle, [str(pictures)], progress=lambda done, total: seen.append((done, total)))
+    assert [Path(each.image).stem for each in found.answers] == ["bright0", "bright1", "bright2", "dark0", "dark1", "dark2"]
+    assert [each.class_name for each in found.answers] == ["bright"] * 3 + ["dark"] * 3
+    assert seen[-1] == (6, 6)
+
+
+def test_files_folders_and_globs_name_each_image_once(pictures: Path) -> None:
+    (pictures / "dark" / "notes.txt").write_text("no image")
+    (pictures / "dark" / ".dark9.png").write_text("hidden")
+    one = pictures / "dark" / "dark1.png"
+    names = [path.name for path in find_images([str(one), str(pictures / "dark"), str(pictures / "*" / "*")])]
+    assert names == ["dark1.png", "dark0.png", "dark2.png", "bright0.png", "bright1.png", "bright2.png"]
+
+
+def test_nothing_to_answer_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ClinquantError, match="images-none"):
+        find_images([str(tmp_path)])
+    with pytest.raises(ClinquantError, match="image-missing"):
+        find_images([str(tmp_path / "nowhere.png")])
+
+
+def test_a_broken_image_stops_unless_left_out(bundle: Bundle, pictures: Path) -> None:
+    (pictures / "dark" / "dark1.png").write_bytes(b"\x89PNG nothing more")
+    with pytest.raises(ClinquantError, match="image-broken"):
+        answer(bundle, [str(pictures)])
+    found = answer(bundle, [str(pictures)], skip_broken=True)
+    assert len(found.answers) == 5 and [Path(path).name for path in found.broken] == ["dark1.png"]
+
+
+@given(st.floats(-20, 20), st.floats(-20, 20), st.floats(0.01, 0.99), st.floats(0.5, 1))
+def test_the_card_decides(first: float, second: float, threshold: float, refer_below: float) -> None:
+    logits = np.array([first, second], np.float32)
+    found = decide("x", logits, dataclasses.replace(card(), threshold=threshold, refer_below=refer_below))
+    p = 1 / (1 + math.exp(float(logits[0]) - float(logits[1])))
+    assert found.probabilities["bright"] == pytest.approx(p, abs=1e-12)
+    assert found.class_name == ("bright" if found.probabilities["bright"] >= threshold else "dark")
+    assert found.probability == found.probabilities[found.class_name]
+    assert found.refer == (max(found.probabilities.values()) < refer_below)
+
+
+def test_without_a_threshold_the_likeliest_class_is_decided() -> None:
+    three = Card(architecture="tiny", classes=("a", "b", "c"), positive=None, preprocess=Preprocess(size=16))
+    found = decide("x", np.array([1, 3, 2], np.float32), three)
+    assert (found.class_name, found.refer) == ("b", False)
+    assert sum(found.probabilities.values()) == pytest.approx(1)
