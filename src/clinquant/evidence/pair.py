@@ -1,0 +1,90 @@
+"""All that is measured of two files on one test set, assembled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clinquant.core.artifact import sha256_json
+from clinquant.core.predictions import Predictions
+from clinquant.evidence.churn import agreement, flips
+from clinquant.evidence.claims import Claim
+from clinquant.evidence.compare import Thresholds, compare, overall
+from clinquant.evidence.decision import decide
+from clinquant.evidence.evidence import OperatingPoint, Pair, TestSet
+from clinquant.evidence.metrics import confusion, sensitivity, specificity
+from clinquant.evidence.paired import pair_up
+from clinquant.evidence.reliability import reliability
+
+
+def compare_pair(
+    baseline: Predictions,
+    candidate: Predictions,
+    claims: Sequence[Claim],
+    *,
+    test: TestSet,
+    thresholds: Thresholds = (None, None),
+    rule: str = "argmax",
+    positive: int | None = None,
+    temperatures: tuple[float, float] = (1.0, 1.0),
+    bootstraps: int = 2000,
+    seed: int = 0,
+) -> Pair:
+    """Findings, verdict, flips, agreement, confusion, reliability and operating points of two files on one test set.
+
+    A file decides by its own threshold on P(positive) where it has one, else by the highest score; agreement is the share of cases
+    that both decide alike. Every table is keyed `float` and `integer`.
+
+    Args:
+        baseline, candidate: predictions of the same cases, in any order.
+        claims: written down before.
+        test: what is known of the test set; its `unit` names what a group of several images is.
+        thresholds: operating points of baseline and candidate.
+        rule: that chose them.
+        positive: index of the diseased class when there are two.
+        temperatures: divisors of the logits folded into each file.
+        bootstraps, seed: of the bootstrap.
+
+    Raises:
+        ClinquantError: as `compare`.
+    """
+    unit_name = "patient" if test.unit == "image" else test.unit
+    findings = compare(
+        baseline,
+        candidate,
+        claims,
+        thresholds=thresholds,
+        positive=positive,
+        unit_name=unit_name,
+        bootstraps=bootstraps,
+        seed=seed,
+    )
+    paired = pair_up(baseline, candidate, unit_name)
+    files = {"float": (baseline, thresholds[0], temperatures[0]), "integer": (candidate, thresholds[1], temperatures[1])}
+    return Pair(
+        test=test,
+        verdict=overall(findings),
+        findings=findings,
+        agreement=agreement(paired, thresholds, positive),
+        flips=flips(paired, thresholds, positive),
+        confusion={name: confusion(p.labels, decide(p, t, positive), len(p.classes)) for name, (p, t, _) in files.items()},
+        reliability={name: reliability(p, temperature) for name, (p, _, temperature) in files.items()},
+        operating_points={name: operating_point(p, t, rule, positive) for name, (p, t, _) in files.items()},
+    )
+
+
+def operating_point(predictions: Predictions, threshold: float | None, rule: str, positive: int | None) -> OperatingPoint:
+    """A threshold and the sensitivity and specificity it has on these cases; those are None without a positive class."""
+    if positive is None:
+        return OperatingPoint(threshold=None, rule=rule)
+    decided = decide(predictions, threshold, positive)
+    return OperatingPoint(
+        threshold=threshold,
+        rule=rule,
+        sensitivity=sensitivity(predictions.labels, decided, positive),
+        specificity=specificity(predictions.labels, decided, positive),
+    )
+
+
+def test_set_sha256(ids: Sequence[str], labels: Sequence[int], images: Sequence[str]) -> str:
+    """Hash that names a test set: of its cases' (id, label, sha256 of the image), in the order of the ids, whatever order is given."""
+    return sha256_json(sorted([case, int(label), image] for case, label, image in zip(ids, labels, images, strict=True)))

@@ -1,0 +1,171 @@
+"""What a test set of a given size can decide, before any training, and how many units would decide what it cannot."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import NormalDist
+
+from clinquant.evidence.interval import Interval, normal_quantile, tail
+from clinquant.evidence.tango import tango_interval
+
+MOST_UNITS = 10**6
+"""A claim that more units than this would be needed for is said to be undecidable (None) instead."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decidable:
+    """Whether a claim can be decided at all with the units at hand, in the best case: not one case flips.
+
+    Attributes:
+        metric, class_name: as in `Claim`; `class` in JSON.
+        limited_by: the class whose number of units decides it, or None when all units count.
+        units: of `limited_by` (of all classes when None), each independent: images, or patients with several images.
+        needed: the fewest such units that decide at the margin; None when no number does.
+        decidable: True when `units` are enough.
+        smallest_margin: the claim could be decided at any margin above this one; in [0, 1].
+    """
+
+    metric: str
+    class_name: str | None = field(metadata={"json": "class"})
+    limited_by: str | None
+    units: int
+    needed: int | None
+    decidable: bool
+    smallest_margin: float
+
+
+def decidable(
+    units_by_class: Mapping[str, int], margin: float, positive: int | None = None, confidence: float = 0.95
+) -> tuple[Decidable, ...]:
+    """Which claims a test set can decide at `margin`, and which margin it could: AUC, accuracy, then each class.
+
+    Args:
+        units_by_class: independent units of each class, in the order of the study's classes.
+        margin: of non-inferiority, 0 to 1.
+        positive: index of the diseased class when there are two; its claim is `sensitivity`, the other's `specificity`.
+        confidence: of the two-sided interval.
+    """
+    names = list(units_by_class)
+    metrics = ["recall"] * len(names)
+    if positive is not None:
+        metrics = ["sensitivity" if k == positive else "specificity" for k in range(len(names))]
+    proportions = [("accuracy", None, sum(units_by_class.values())), *zip(metrics, names, units_by_class.values(), strict=True)]
+    return (
+        _auc_decidable(units_by_class, margin, confidence),
+        *(_proportion_decidable(metric, name, units, margin, confidence) for metric, name, units in proportions),
+    )
+
+
+def cases_needed(margin: float, confidence: float = 0.95) -> int:
+    """Fewest cases at which Tango's interval shows a loss below `margin` when not one of them flips: 189 at 0.02."""
+    needed = units_to_decide(lambda n: tango_interval(0, 0, n, confidence), 1, margin)
+    if needed is None:
+        raise ValueError(f"no number of cases decides at the margin {margin}")
+    return needed
+
+
+def smallest_margin(cases: int, confidence: float = 0.95) -> float:
+    """The loss that `cases` cases without a single flip leave possible: z^2 / (n + z^2), from Tango's interval."""
+    return -tango_interval(0, 0, cases, confidence).lower
+
+
+def cases_for_discordance(discordance: float, margin: float, *, confidence: float = 0.95, power: float = 0.8) -> int:
+    """Cases that show non-inferiority with probability `power` when the files are equally good but disagree.
+
+    n = (z_{1-a} + z_{1-b})^2 psi / d^2 (Lu & Bean 1995, Statistics in Medicine 14, 1831-1839), at least `cases_needed`.
+
+    Args:
+        discordance: psi, the expected share of cases that one file has right and the other wrong.
+        margin: d.
+        confidence: of the two-sided interval, so that a = (1 - confidence) / 2.
+        power: 1 - b.
+    """
+    quantiles = normal_quantile(confidence) + NormalDist().inv_cdf(power)
+    return max(math.ceil(quantiles**2 * discordance / margin**2), cases_needed(margin, confidence))
+
+
+def unseen_share(units: int, confidence: float = 0.95) -> float:
+    """Share of a class that may fail although none of its `units` did: -ln((1 - confidence) / 2) / units, 3.69 / n at 95%.
+
+    The rule of three (Hanley & Lippman-Hand 1983, JAMA 249, 1743-1745) at this level; 1 when there are no units.
+    """
+    return min(1.0, -math.log(tail(confidence)) / units) if units else 1.0
+
+
+def unseen_auc_losses(units: Sequence[float], images: Sequence[float], confidence: float = 0.95) -> tuple[float, ...]:
+    """Macro AUC that may be lost unseen in each class, were its unseen share ranked last among its own and first elsewhere.
+
+    A share f of class k destroyed costs f of k's own one-versus-rest AUC and, as the counter-cases of one other class j, at most
+    f n_k / (n - n_j) of j's; the macro mean divides the sum by K. With two classes that is f, with many it tends to f / K.
+
+    Args:
+        units: independent units of each class.
+        images: cases of each class, in the same order.
+        confidence: of the two-sided interval.
+    """
+    k, total = len(units), sum(images)
+    losses = []
+    for own, (n_units, n_images) in enumerate(zip(units, images, strict=True)):
+        shares = [n_images / (total - other) for j, other in enumerate(images) if j != own and total > other]
+        share = min(1.0, -math.log(tail(confidence)) / n_units) if n_units else 1.0
+        losses.append(min(1.0, share * (1.0 + max(shares, default=1.0)) / k))
+    return tuple(losses)
+
+
+def units_to_decide(projected: Callable[[int], Interval], units: int, margin: float) -> int | None:
+    """The fewest units, from `units` up, at which the projected interval lies on one side of -margin; None if none does.
+
+    Args:
+        projected: the interval to expect with so many units; narrows as they grow.
+        units: where to start.
+        margin: of non-inferiority.
+    """
+
+    def decides(n: int) -> bool:
+        interval = projected(n)
+        return interval.lower > -margin or interval.upper < -margin
+
+    low, high = units - 1, max(units, 1)
+    while not decides(high):
+        low, high = high, 2 * high
+        if high > MOST_UNITS:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if decides(middle) else (middle, high)
+    return high
+
+
+def _proportion_decidable(metric: str, name: str | None, units: int, margin: float, confidence: float) -> Decidable:
+    needed = cases_needed(margin, confidence)
+    return Decidable(
+        metric=metric,
+        class_name=name,
+        limited_by=name,
+        units=units,
+        needed=needed,
+        decidable=units >= needed,
+        smallest_margin=smallest_margin(units, confidence),
+    )
+
+
+def _auc_decidable(units_by_class: Mapping[str, int], margin: float, confidence: float) -> Decidable:
+    units = list(units_by_class.values())
+    losses = unseen_auc_losses(units, units, confidence)
+    worst = max(range(len(units)), key=lambda k: losses[k])
+
+    def projected(limiting: int) -> Interval:
+        scaled = [n * limiting / units[worst] for n in units]
+        return Interval(-max(unseen_auc_losses(scaled, scaled, confidence)), 1.0)
+
+    return Decidable(
+        metric="auc",
+        class_name=None,
+        limited_by=list(units_by_class)[worst],
+        units=units[worst],
+        needed=units_to_decide(projected, 1, margin) if units[worst] else None,
+        decidable=losses[worst] < margin,
+        smallest_margin=losses[worst],
+    )

@@ -1,0 +1,133 @@
+"""How many cases a claim needs, against direct search and closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from clinquant.core.errors import ClinquantError
+from clinquant.evidence.claims import Role, plan_claims
+from clinquant.evidence.power import (
+    cases_for_discordance,
+    cases_needed,
+    decidable,
+    smallest_margin,
+    units_to_decide,
+    unseen_auc_losses,
+    unseen_share,
+)
+from clinquant.evidence.tango import tango_interval
+
+CLASSES = ("normal", "malignant")
+
+
+def test_tango_needs_189_cases_at_two_hundredths() -> None:
+    lowers = [tango_interval(0, 0, n).lower for n in range(1, 400)]
+    assert cases_needed(0.02) == 1 + next(i for i, lower in enumerate(lowers) if lower > -0.02) == 189
+
+
+@given(st.floats(0.002, 0.5))
+def test_cases_needed_is_the_least(margin: float) -> None:
+    needed = cases_needed(margin)
+    assert smallest_margin(needed) < margin <= smallest_margin(needed - 1)
+
+
+@given(st.integers(0, 5000))
+def test_smallest_margin_is_the_closed_form(cases: int) -> None:
+    z2 = stats.norm.ppf(0.975) ** 2
+    assert smallest_margin(cases) == pytest.approx(z2 / (cases + z2), abs=1e-9)
+
+
+def test_cases_for_discordance_reach_their_power() -> None:
+    """Half of 5% discordance either way at margin 0.02: the normal formula's n gives about the power asked, by simulation with Tango."""
+    n = cases_for_discordance(0.05, 0.02, power=0.8)
+    assert n == int(np.ceil((stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) ** 2 * 0.05 / 0.02**2))
+    flips = np.random.default_rng(0).multinomial(n, [0.025, 0.025, 0.95], size=1000)
+    passed = np.mean([tango_interval(lost, gained, n).lower > -0.02 for lost, gained, _ in flips])
+    assert passed == pytest.approx(0.8, abs=0.06)
+    assert cases_for_discordance(0.0, 0.02) == cases_needed(0.02)
+
+
+def test_rule_of_three_is_close_to_the_exact_bound() -> None:
+    for n in (50, 189, 1000):
+        assert 1 - 0.025 ** (1 / n) < unseen_share(n) < 1.05 * (1 - 0.025 ** (1 / n))
+    assert unseen_share(0) == unseen_share(2) == 1.0
+
+
+def test_unseen_auc_loss_is_the_whole_share_for_two_classes() -> None:
+    assert unseen_auc_losses([100, 15], [300, 20]) == pytest.approx((unseen_share(100), unseen_share(15)))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_unseen_auc_loss_bounds_what_destroying_a_share_costs(share: float) -> None:
+    """A perfect classifier, then a share of one class given wholly to another: no worse than the bound at that share."""
+    from clinquant.evidence.metrics import macro_auc
+
+    counts = [60, 50, 40, 30]
+    labels = np.repeat(np.arange(4), counts)
+    scores = np.eye(4)[labels] * 5 + np.random.default_rng(0).normal(size=(180, 4)) * 0.1
+    assert macro_auc(scores, labels) == 1.0
+    for own in range(4):
+        units = [-np.log(0.025) / share if k == own else 1e9 for k in range(4)]
+        for other in set(range(4)) - {own}:
+            broken = scores.copy()
+            rows = np.flatnonzero(labels == own)[: round(share * counts[own])]
+            broken[rows] = np.eye(4)[other] * 50 - np.eye(4)[own] * 50
+            loss = 1.0 - macro_auc(broken, labels)  # type: ignore[operator]
+            assert loss <= unseen_auc_losses(units, counts)[own] + 1e-9
+    worst = unseen_auc_losses(units, counts)
+    assert max(worst[:3]) < 1e-8 and worst[3] > share / 4
+
+
+def test_decidable_names_what_breastmnist_cannot_show() -> None:
+    by_claim = {(d.metric, d.class_name): d for d in decidable({"normal": 114, "malignant": 42}, 0.02, 1)}
+    assert not any(d.decidable for d in by_claim.values())
+    sensitivity = by_claim["sensitivity", "malignant"]
+    assert (sensitivity.units, sensitivity.needed) == (42, 189) and sensitivity.smallest_margin == pytest.approx(0.0838, abs=1e-4)
+    auc = by_claim["auc", None]
+    assert (auc.limited_by, auc.units, auc.needed) == ("malignant", 42, 185)
+    assert by_claim["accuracy", None].units == 156
+
+
+def test_decidable_for_many_classes_and_for_a_missing_one() -> None:
+    found = decidable({"a": 3000, "b": 100, "c": 400}, 0.02)
+    assert [d.metric for d in found] == ["auc", "accuracy", "recall", "recall", "recall"]
+    assert found[0].decidable and not found[3].decidable
+    missing = decidable({"a": 300, "b": 0}, 0.02, 0)
+    assert missing[0].needed is None and not missing[0].decidable and missing[0].limited_by == "b"
+
+
+@given(st.integers(1, 150), st.integers(1, 150), st.integers(1, 150))
+def test_decidable_needs_what_it_says(a: int, b: int, c: int) -> None:
+    auc = decidable({"a": a, "b": b, "c": c}, 0.02)[0]
+    assert auc.needed is not None and auc.decidable == (auc.units >= auc.needed)
+
+
+def test_nothing_decides_a_difference_at_the_margin() -> None:
+    assert units_to_decide(lambda n: tango_interval(0.02 * n, 0, n), 100, 0.02) is None
+
+
+def test_claims_are_primary_where_units_suffice() -> None:
+    claims = plan_claims(CLASSES, 1, {"normal": 500, "malignant": 60}, 0.02)
+    roles = {(c.metric, c.class_name, c.threshold): c.role for c in claims}
+    assert roles == {
+        ("auc", None, None): Role.PRIMARY,
+        ("accuracy", None, None): Role.PRIMARY,
+        ("sensitivity", "malignant", "own"): Role.SECONDARY,
+        ("specificity", "normal", "own"): Role.PRIMARY,
+        ("sensitivity", "malignant", "baseline"): Role.SECONDARY,
+        ("specificity", "normal", "baseline"): Role.SECONDARY,
+    }
+    assert all(c.role is Role.PRIMARY for c in plan_claims(CLASSES, 1, {"normal": 189, "malignant": 189}, 0.02) if c.threshold == "own")
+    several = plan_claims(("a", "b", "c"), None, {"a": 9, "b": 9, "c": 9}, 0.02)
+    assert [c.metric for c in several] == ["auc", "accuracy", "recall", "recall", "recall"]
+    assert {c.role for c in several[2:]} == {Role.SECONDARY}
+
+
+@pytest.mark.parametrize("margin", [0.0, 1.0, -0.1, float("nan")])
+def test_a_margin_must_be_a_share(margin: float) -> None:
+    with pytest.raises(ClinquantError, match="margin-invalid"):
+        plan_claims(CLASSES, 1, {}, margin)
