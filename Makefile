@@ -22,6 +22,7 @@ lint: $(VENV)/.test
 
 docs: $(VENV)/.test
 	$(BIN)/python docs/make_cli.py
+	$(BIN)/python docs/make_schemas.py
 
 clean:
 	rm -rf $(VENV)

@@ -38,13 +38,12 @@ def command(
     predictions inside it, by its own claims, and must come out the same.
     """
     from clinquant.evidence.claims import Verdict
-    from clinquant.evidence.compare import overall
-    from clinquant.evidence.summary import summarise
+    from clinquant.evidence.comparison import comparison
 
     findings = _of_tables(baseline, candidate, margin, positive, at, seed) if candidate else _of_bundle(baseline)
-    body = {"verdict": overall(findings), "summary": summarise(findings, "baseline", "candidate"), "findings": findings}
-    show(body, f"{table(_rows(findings))}\n\n{body['summary']}", kind="comparison", as_json=as_json)
-    return int(Exit.OK if overall(findings) is Verdict.NON_INFERIOR else Exit.NOT_PROVEN)
+    found = comparison(findings)
+    show(found, f"{table(_rows(findings))}\n\n{found.summary}", kind="comparison", as_json=as_json)
+    return int(Exit.OK if found.verdict is Verdict.NON_INFERIOR else Exit.NOT_PROVEN)
 
 
 def _of_tables(
