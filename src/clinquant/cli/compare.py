@@ -7,43 +7,61 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clinquant.cli.options import as_json, margin, positive, seed
+from clinquant.cli.narrator import Narrator
+from clinquant.cli.options import OUT_HELP, as_json, margin, positive, seed
 from clinquant.cli.output import show, table
 from clinquant.core.errors import Exit
 
 if TYPE_CHECKING:
     from clinquant.evidence.claims import Finding
+    from clinquant.evidence.evidence import Evidence
 
 
 @click.command("compare")
-@click.argument("baseline", metavar="BASELINE", type=click.Path(path_type=Path))
+@click.argument("baseline", metavar="[BASELINE]", type=click.Path(path_type=Path), required=False)
 @click.argument("candidate", metavar="[CANDIDATE]", type=click.Path(path_type=Path), required=False)
+@click.option("--out", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
 @margin
 @positive
 @click.option("--at", nargs=2, type=float, metavar="B C", help="Thresholds on P(positive) of the two files  [default: the likelier class]")
 @seed
 @as_json
 def command(
-    baseline: Path,
+    baseline: Path | None,
     candidate: Path | None,
+    out: Path | None,
     margin: float,
     positive: str | None,
     at: tuple[float, float] | None,
     seed: int,
     as_json: bool,
 ) -> int:
-    """Judge whether CANDIDATE.csv is not inferior to BASELINE.csv; exits with 3 when a primary claim is not NON_INFERIOR.
+    """Judge whether a candidate is not inferior to its baseline; exits with 3 when a primary claim is not NON_INFERIOR.
 
-    Both are tables of predictions of the same labelled cases. With a bundle instead, its evidence is computed again from the
-    predictions inside it, by its own claims, and must come out the same.
-    """
+    \b
+    compare BASELINE.csv CANDIDATE.csv   two tables of predictions of the same labelled cases
+    compare BUNDLE                       the evidence again, from the predictions inside; it must come out the same
+    compare --out DIR                    the two files of a run, on its locked test set
+    """  # noqa: D301  (click reads the \\b as a character: keep these lines as they are)
     from clinquant.evidence.claims import Verdict
     from clinquant.evidence.comparison import comparison
 
-    findings = _of_tables(baseline, candidate, margin, positive, at, seed) if candidate else _of_bundle(baseline)
+    if out is not None:
+        findings = _of_run(out, as_json)
+    elif baseline is None:
+        raise click.UsageError("give two tables of predictions, a bundle, or --out DIR.")
+    else:
+        findings = _of_tables(baseline, candidate, margin, positive, at, seed) if candidate else _of_bundle(baseline)
     found = comparison(findings)
     show(found, f"{table(_rows(findings))}\n\n{found.summary}", kind="comparison", as_json=as_json)
     return int(Exit.OK if found.verdict is Verdict.NON_INFERIOR else Exit.NOT_PROVEN)
+
+
+def _of_run(out: Path, as_json: bool) -> tuple[Finding, ...]:
+    from clinquant.lab.steps import take_step
+
+    evidence: Evidence = take_step("prove", out, {}, Narrator(quiet=as_json))
+    return evidence.findings
 
 
 def _of_tables(

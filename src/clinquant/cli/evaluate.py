@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clinquant.cli.options import as_json, bundle, data, group_column, groups, seed, skip_broken, threads, threshold
+from clinquant.cli.options import as_json, bundle, data, given, group_column, groups, seed, skip_broken, threads, threshold
 from clinquant.cli.output import show, table
 from clinquant.cli.progress import progress
 
@@ -29,15 +29,18 @@ if TYPE_CHECKING:
 def command(
     bundle: Path,
     data: str,
-    groups: Path | None,
+    groups: str | None,
     group_column: str | None,
     skip_broken: bool,
-    threshold: str | None,
+    threshold: str,
     threads: int,
     seed: int,
     as_json: bool,
 ) -> None:
-    """See how BUNDLE does on DATA, labelled images of your own: at its threshold, and at one chosen anew on them."""
+    """See how BUNDLE does on DATA, labelled images of your own: at its threshold, and at one chosen anew on them.
+
+    The rule that chooses anew is the bundle's own unless --threshold is given.
+    """
     from clinquant.data.read import read_study
     from clinquant.edge.bundle import open_bundle
     from clinquant.edge.evaluate import evaluate
@@ -48,7 +51,7 @@ def command(
             data, groups=groups, group_column=group_column, grey_window=opened.card.grey_window, skip_broken=skip_broken, progress=tick
         )
     with progress("predict", quiet=as_json) as tick:
-        found = evaluate(opened, study, rule=threshold, threads=threads, seed=seed, progress=tick)
+        found = evaluate(opened, study, rule=given(threshold=threshold).get("threshold"), threads=threads, seed=seed, progress=tick)
     show(found, _text(found), kind="evaluation", as_json=as_json)
 
 

@@ -15,13 +15,8 @@ data = click.argument("data", metavar="DATA", type=str)
 bundle = click.argument("bundle", metavar="BUNDLE", type=click.Path(path_type=Path))
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and no progress.")
-out = click.option(
-    "--out",
-    required=True,
-    metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="The run directory; resumed when it exists.",
-)
+OUT_HELP = "The run directory; a run that is there is resumed."
+out = click.option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
 seed = click.option("--seed", default=0, show_default=True, metavar="N", type=click.IntRange(min=0), help="Of everything that is drawn.")
 margin = click.option(
     "--margin",
@@ -34,9 +29,7 @@ margin = click.option(
 threads = click.option("--threads", default=1, show_default=True, metavar="N", type=click.IntRange(min=1), help="Of the runtime.")
 strict = click.option("--strict", is_flag=True, help="Exit with 3 when a primary claim is not NON_INFERIOR.")
 
-groups = click.option(
-    "--groups", metavar="CSV", type=click.Path(path_type=Path), help="Columns path and patient (or group): what must stay on one side."
-)
+groups = click.option("--groups", metavar="CSV", help="Columns path and patient (or group): what must stay on one side.")
 group_column = click.option("--group-column", metavar="NAME", help="The column of the manifest or of --groups that names the patient.")
 positive = click.option("--positive", metavar="NAME", help="The diseased class when there are two.")
 grey_window = click.option(
@@ -44,16 +37,20 @@ grey_window = click.option(
 )
 skip_broken = click.option("--skip-broken", is_flag=True, help="List broken images and leave them out, instead of stopping.")
 
-arch = click.option("--arch", metavar="NAME", help="Architecture; see 'clinquant methods'  [default: chosen from the data]")
-size = click.option(
-    "--size", metavar="PX", type=click.IntRange(min=8), help="Side of the network's input  [default: chosen with the architecture]"
+arch = click.option(
+    "--arch", default="auto", show_default=True, metavar="NAME", help="Architecture, or module:function; see 'clinquant methods'."
 )
+size = click.option("--size", metavar="PX", type=click.IntRange(min=8), help="Side of the network's input  [default: the architecture's]")
 epochs = click.option("--epochs", metavar="N", type=click.IntRange(min=1), help="At most  [default: chosen from the data]")
-weights = click.option("--weights", metavar="FILE", type=click.Path(path_type=Path), help="A published checkpoint to start from.")
+weights = click.option(
+    "--weights", metavar="FILE", help="A published checkpoint to start from, or random  [default: the architecture's own, where there are]"
+)
 threshold = click.option(
     "--threshold",
+    default="youden",
+    show_default=True,
     metavar="RULE",
-    help="How the operating point is chosen: youden, sens=.95, spec=.95, argmax  [default: youden; evaluate: the bundle's rule]",
+    help="How the operating point is chosen: youden, sens=.95, spec=.95, argmax.",
 )
 vertical_flip = click.option("--vertical-flip", is_flag=True, help="Also flip upside down in training: for images that have no upright.")
 bits = click.option("--bits", default="w8a8", show_default=True, metavar="wXaY", help="Widths of weights and activations.")
@@ -75,5 +72,18 @@ def together(*options: Decorator[Any]) -> Decorator[Any]:
 reading = together(groups, group_column, positive, grey_window, skip_broken)
 """How DATA is read."""
 
-training = together(arch, size, epochs, weights, threshold, vertical_flip)
+training = together(arch, size, epochs, weights, vertical_flip)
 """How the float network is made."""
+
+quantizing = together(bits, recipe)
+"""How it is put on integers."""
+
+planning = together(reading, test, training, threshold, quantizing, margin, seed)
+"""Everything that a run is planned with."""
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """Those of a command's values that the user typed: the others may give way to what a run or a bundle says."""
+    context = click.get_current_context()
+    typed = (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.ENVIRONMENT)
+    return {name: value for name, value in values.items() if context.get_parameter_source(name) in typed}

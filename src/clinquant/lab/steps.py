@@ -1,0 +1,53 @@
+"""One step of a run at a time: the same steps that `build` takes, with the options that the run was planned with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from clinquant.core.artifact import read_json
+from clinquant.core.errors import ClinquantError
+from clinquant.lab.build import STEPS, prepare, run_plan
+from clinquant.lab.options import BuildOptions
+from clinquant.lab.planning import Plan
+from clinquant.lab.run import Narrator, Run
+
+
+def begin_run(options: BuildOptions, out: Path, narrator: Narrator, *, command: str = "") -> Plan:
+    """Reads, audits, splits and plans in `out`; trains nothing. Raises as `build`."""
+    run = Run(out, narrator)
+    with run.locked():
+        prepare(run, options, command)
+    return plan_of(run)
+
+
+def take_step(step: str, out: Path, changes: Mapping[str, Any], narrator: Narrator, *, command: str = "") -> Any:
+    """What the step called `step` gives, in a run that was begun.
+
+    Args:
+        step: a key of `STEPS`.
+        out: the run directory.
+        changes: options to change from the plan's; the plan is made anew with them.
+
+    Raises:
+        ClinquantError: `run-missing` when `out` is no run, and whatever the step raises.
+    """
+    run = Run(out, narrator)
+    if not run.path("plan.json").exists():
+        raise ClinquantError(
+            "run-missing",
+            f"{out} holds no run.",
+            fix=f"begin one with 'clinquant split DATA --out {out}', or do all with 'clinquant build'.",
+        )
+    with run.locked():
+        options = plan_of(run).options
+        if changes and (changed := replace(options, **changes)) != options:
+            options = run_plan(run, changed, command).options
+        return STEPS[step](run, options)
+
+
+def plan_of(run: Run) -> Plan:
+    """The run's plan."""
+    return read_json(run.path("plan.json"), Plan, kind="plan")
