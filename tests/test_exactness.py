@@ -10,7 +10,6 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from networks import Branches, Plain
 from torch import nn
 
 from clinquant.core.affine import QParams, TensorSpec
@@ -30,6 +29,7 @@ from clinquant.lab.quantize.quantize import quantize
 from clinquant.lab.quantize.quantized import QuantizedNetwork
 from clinquant.lab.quantize.stem import blocked_stem
 from clinquant.lab.quantize.trace import trace
+from networks import Branches, Plain
 
 IMAGENET = Preprocess(size=32, mean=(123.7, 116.3, 103.5), std=(58.4, 57.1, 57.4))
 SMALL = Preprocess(size=28)
@@ -37,7 +37,10 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Preprocess]] = {
     "branches": (Branches, IMAGENET),
     "plain": (Plain, SMALL),
     **{
-        name: (lambda architecture=architecture: architecture.build(3), IMAGENET if "resnet50" in name else Preprocess(size=64 if architecture.size > 64 else 28))
+        name: (
+            lambda architecture=architecture: architecture.build(3),
+            IMAGENET if "resnet50" in name else Preprocess(size=64 if architecture.size > 64 else 28),
+        )
         for name, architecture in ARCHITECTURES.items()
     },
 }
@@ -101,7 +104,9 @@ def quantized() -> Callable[[str], tuple[Classifier, QuantizedNetwork]]:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_code_equals_the_reference(name: str, quantized: Callable[[str], tuple[Classifier, QuantizedNetwork]], tmp_path: Path) -> None:
+def test_every_code_equals_the_reference(
+    name: str, quantized: Callable[[str], tuple[Classifier, QuantizedNetwork]], tmp_path: Path
+) -> None:
     _, network = quantized(name)
     program = lower(network, temperature=1.7)
     path = export_integer(program, tmp_path / "integer.onnx")
@@ -139,7 +144,7 @@ def test_float_file_equals_torch_and_integer_follows(
 def test_class_map_averages_to_the_logits(
     name: str, quantized: Callable[[str], tuple[Classifier, QuantizedNetwork]], tmp_path: Path
 ) -> None:
-    source, network = quantized(name)
+    _, network = quantized(name)
     program = lower(network)
     answered = load(export_integer(program, tmp_path / "integer.onnx")).run(images(program.size, 8, 4))
     assert answered.class_map is not None and program.class_map is not None
@@ -160,7 +165,9 @@ def test_saved_and_loaded_gives_the_same_bytes(quantized: Callable[[str], tuple[
 
 
 @pytest.mark.parametrize("size", [28, 30, 32])
-@pytest.mark.parametrize("kernel,pads", [(7, (3, 3, 3, 3)), (3, (1, 1, 1, 1)), (3, (0, 0, 1, 1)), (5, (2, 1, 2, 3)), (2, (0, 0, 0, 0)), (4, (1, 2, 1, 0))])
+@pytest.mark.parametrize(
+    "kernel,pads", [(7, (3, 3, 3, 3)), (3, (1, 1, 1, 1)), (3, (0, 0, 1, 1)), (5, (2, 1, 2, 3)), (2, (0, 0, 0, 0)), (4, (1, 2, 1, 0))]
+)
 def test_the_stem_on_blocks_gives_the_same_codes(size: int, kernel: int, pads: tuple[int, int, int, int]) -> None:
     rng = np.random.default_rng(kernel)
     grid = QParams(spec=TensorSpec(), scale=np.float32(1 / 128).reshape(()), zero_point=np.array(127, np.int32))
@@ -188,5 +195,7 @@ def test_the_stem_on_blocks_gives_the_same_codes(size: int, kernel: int, pads: t
     for which, values in ((program, plain), (blocked, other)):
         for operator in which.operators[:2]:
             grids = [which.tensors[name] for name in operator.inputs if name in which.tensors]
-            values[operator.name] = RULES[type(operator)](operator, [values[n] for n in operator.inputs], grids, which.tensors[operator.name])
+            values[operator.name] = RULES[type(operator)](
+                operator, [values[n] for n in operator.inputs], grids, which.tensors[operator.name]
+            )
     assert np.array_equal(plain["stem"], other["stem"])

@@ -53,7 +53,9 @@ class Node:
 
     def __post_init__(self) -> None:
         if self.op not in OPERATORS:
-            raise ClinquantError("operator-unsupported", f"{self.name}: {self.op!r} is not an operator of a network.", fix="see `clinquant methods`.")
+            raise ClinquantError(
+                "operator-unsupported", f"{self.name}: {self.op!r} is not an operator of a network.", fix="see `clinquant methods`."
+            )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,7 +68,9 @@ class Network:
         seen: set[str] = set()
         for node in self.nodes:
             if node.name in seen or not set(node.inputs) <= seen:
-                raise ClinquantError("network-invalid", f"{node.name} stands twice or before its input.", fix="give nodes in execution order.")
+                raise ClinquantError(
+                    "network-invalid", f"{node.name} stands twice or before its input.", fix="give nodes in execution order."
+                )
             seen.add(node.name)
 
     def __iter__(self) -> Iterator[Node]:

@@ -105,7 +105,7 @@ def rescale_table(grid: QParams, out: QParams) -> NDArray[np.uint8]:
 
 def max_pool(operator: MaxPool, inputs: list[Codes], grids: list[QParams], out: QParams) -> Codes:
     """Largest code of each window; padding never wins."""
-    return _windows(inputs[0], operator.kernel, operator.stride, operator.pads, fill=0).max(axis=(-2, -1))
+    return np.asarray(_windows(inputs[0], operator.kernel, operator.stride, operator.pads, fill=0).max(axis=(-2, -1)))
 
 
 def global_average_pool(operator: GlobalAveragePool, inputs: list[Codes], grids: list[QParams], out: QParams) -> Codes:

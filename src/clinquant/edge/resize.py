@@ -6,9 +6,9 @@ uint8 with antialiasing agrees with Pillow's bilinear within one grey level and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -22,6 +22,12 @@ OPSET = 21
 IR_VERSION = 10
 
 Progress = Callable[[int, int], None]
+
+
+class PixelSource(Protocol):
+    """`source[case_id]` is uint8 [h, w, 3] (`clinquant.data.pixels.Pixels`, or a plain dictionary)."""
+
+    def __getitem__(self, case_id: str, /) -> NDArray[np.uint8]: ...
 
 
 def resize_node(image: str, output: str, sizes: str) -> onnx.NodeProto:
@@ -59,7 +65,7 @@ class Resizer:
 
 
 def model_pixels(
-    pixels: Mapping[str, NDArray[np.uint8]],
+    pixels: PixelSource,
     ids: Sequence[str],
     preprocess: Preprocess,
     *,
@@ -70,7 +76,7 @@ def model_pixels(
     """The network's input pixels of `ids`: uint8 [n, size, size, 3], in that order.
 
     Args:
-        pixels: case id -> uint8 [h, w, 3] (`clinquant.data.pixels.Pixels`).
+        pixels: case id -> uint8 [h, w, 3].
         cache: a folder to keep the array in; it comes back memory-mapped. None keeps it in memory.
         key: what identifies the pixels (the study's hash); part of the file's name in `cache`.
         progress: called with (done, total).
@@ -89,7 +95,7 @@ def model_pixels(
 
 
 def _fill(
-    array: NDArray[np.uint8], pixels: Mapping[str, NDArray[np.uint8]], ids: Sequence[str], preprocess: Preprocess, progress: Progress | None
+    array: NDArray[np.uint8], pixels: PixelSource, ids: Sequence[str], preprocess: Preprocess, progress: Progress | None
 ) -> NDArray[np.uint8]:
     resize = Resizer(preprocess)
     for row, case in enumerate(ids):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -72,13 +73,13 @@ def write_pool(op: str) -> Callable[[GraphBuilder, Node], None]:
 
     def write(graph: GraphBuilder, node: Node) -> None:
         a = node.attributes
-        extra = {"count_include_pad": 1} if op == "AveragePool" else {}
+        extra: dict[str, Any] = {"count_include_pad": 1} if op == "AveragePool" else {}
         graph.node(op, [node.inputs[0]], node.name, kernel_shape=a["kernel"], strides=a["stride"], pads=a["pads"], **extra)
 
     return write
 
 
-def write_plain(op: str, **attributes: int) -> Callable[[GraphBuilder, Node], None]:
+def write_plain(op: str, **attributes: Any) -> Callable[[GraphBuilder, Node], None]:
     """The writer of an operator that has inputs only."""
 
     def write(graph: GraphBuilder, node: Node) -> None:

@@ -89,10 +89,10 @@ class _Lowering:
 
     def bound(self, activation: Node, source: str, grid: QParams) -> None:
         """A Clip where the activation's ends lie inside the grid's."""
-        low = int(quantize(np.float32(max(activation.attributes.get("low", 0.0), -1e30)), grid))
+        low = int(quantize(np.asarray(activation.attributes.get("low", 0.0), np.float32), grid))
         high = grid.spec.qmax
         if activation.op == "clip":
-            high = int(quantize(np.float32(activation.attributes["high"]), grid))
+            high = int(quantize(np.asarray(activation.attributes["high"], np.float32), grid))
         self.tensor[activation.name] = source
         if low > grid.spec.qmin or high < grid.spec.qmax:
             self.operators.append(Clip(name=activation.name, inputs=(source,), low=low, high=high))

@@ -84,9 +84,9 @@ def put_on_grids(
     for node in network:
         if "weight" not in node.params:
             continue
-        scale = activations[grids[node.inputs[0]]].scale
+        input_scale = activations[grids[node.inputs[0]]].scale
         try:
-            weights[node.name] = weight_qparams(node.params["weight"], node.params.get("bias"), scale, target.weight)
+            weights[node.name] = weight_qparams(node.params["weight"], node.params.get("bias"), input_scale, target.weight)
         except ClinquantError as error:
             raise ClinquantError(error.code, f"{node.name}: {error.message}", fix=error.fix) from error
     return QuantizedNetwork(network=network, activations=activations, weights=weights, shapes=shapes, card=card, recipe=recipe)

@@ -24,11 +24,10 @@ class Entropy:
     def range(self, histogram: Histogram, spec: TensorSpec) -> tuple[float, float]:
         """(low, high), the threshold on either side but never beyond what was seen."""
         half = BINS // 2
-        counts = histogram.counts[half:] + histogram.counts[:half][::-1]
+        counts: NDArray[np.float64] = (histogram.counts[half:] + histogram.counts[:half][::-1]).astype(np.float64)
         if not counts.any():
             return histogram.low, histogram.high
         levels = 2 ** (spec.bits - (1 if histogram.low < 0 else 0))
-        counts = counts.astype(np.float64)
         counts[0] = counts[1]  # the spike of exact zeros after a ReLU is exact on any grid and says nothing about the range
         ends = np.unique(np.linspace(min(levels, half), half, self.steps).astype(int))
         best = ends[int(np.argmin([divergence(counts, int(end), levels) for end in ends]))]

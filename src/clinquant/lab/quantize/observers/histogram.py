@@ -51,7 +51,7 @@ class Histogram:
     @property
     def centers(self) -> NDArray[np.float64]:
         """[BINS] value at the middle of each bin."""
-        return (np.arange(BINS) + 0.5) * (2 * self.reach / BINS) - self.reach
+        return np.asarray((np.arange(BINS) + 0.5) * (2 * self.reach / BINS) - self.reach, dtype=np.float64)
 
     def within(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Centers and counts of the bins that hold something."""

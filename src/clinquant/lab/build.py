@@ -1,0 +1,367 @@
+"""`build`: from labelled images to a proven bundle, step by step, each done once and resumable.
+
+Every step reads frozen artifacts of the run directory and writes new ones, so each is a verb of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clinquant.core.artifact import dump_json, read_body, read_json, sha256_json, write_json, write_text
+from clinquant.core.card import Card
+from clinquant.core.errors import ClinquantError
+from clinquant.core.predictions import Predictions
+from clinquant.data.audit import Audit, audit
+from clinquant.data.external import aligned
+from clinquant.data.pixels import Pixels
+from clinquant.data.read import read_study
+from clinquant.data.split import Split, split
+from clinquant.data.study import Study
+from clinquant.edge.bundle import Bundle, pack
+from clinquant.edge.golden import golden_images, record_golden
+from clinquant.edge.predict import predict_fresh
+from clinquant.edge.resize import model_pixels
+from clinquant.edge.runtimes import runtime_module
+from clinquant.evidence.claims import plan_claims
+from clinquant.evidence.evidence import Evidence
+from clinquant.evidence.referral import choose_referral
+from clinquant.evidence.reliability import fit_temperature
+from clinquant.evidence.threshold import choose_threshold, parse_rule
+from clinquant.lab.classifier import Classifier
+from clinquant.lab.export.float import export_float
+from clinquant.lab.export.integer import export_integer
+from clinquant.lab.export.qdq import export_qdq
+from clinquant.lab.options import BuildOptions
+from clinquant.lab.planning import Plan, make_plan, tell_plan
+from clinquant.lab.prove import FILES, Claims, Trials, prove, units_by_class
+from clinquant.lab.quantize.lower import lower
+from clinquant.lab.quantize.observers import OBSERVERS
+from clinquant.lab.quantize.passes import FoldBatchNorm
+from clinquant.lab.quantize.quantize import quantize
+from clinquant.lab.quantize.quantized import QuantizedNetwork
+from clinquant.lab.quantize.trace import trace
+from clinquant.lab.recipe import choose_recipe, choosing_half
+from clinquant.lab.run import Narrator, Run
+from clinquant.lab.train import train
+
+CONTRACT = "uint8 RGB image [n, h, w, 3] in; float32 logits and class_map out. " + Card.limits
+
+
+def build(options: BuildOptions, out: Path | str, narrator: Narrator | None = None, *, command: str = "") -> Evidence:
+    """All steps, in `out`; what was done before with the same inputs is kept.
+
+    Args:
+        command: what the user typed, kept in the plan and the report.
+
+    Raises:
+        ClinquantError: whatever a step raises; finished steps are kept.
+    """
+    run = Run(out, narrator)
+    with run.locked():
+        prepare(run, options, command)
+        for step in (run_train, run_quantize, run_export, run_prove, run_report, run_pack):
+            step(run, options)
+    return evidence_of(run)
+
+
+def prepare(run: Run, options: BuildOptions, command: str = "") -> None:
+    """Read, audit, split and plan; checks what can be checked before any long work."""
+    parse_rule(options.threshold)
+    if options.recipe != "auto" and options.recipe not in OBSERVERS:
+        raise ClinquantError(
+            "recipe-unknown", f"recipe {options.recipe!r} is not known.", fix=f"use auto or one of: {', '.join(OBSERVERS)}."
+        )
+    if options.bits != "w8a8":
+        raise ClinquantError("bits-unsupported", f"--bits {options.bits} is not available.", fix="use --bits w8a8.")
+    run_read(run, options)
+    run_audit(run, options)
+    run_split(run, options)
+    run_plan(run, options, command)
+
+
+def run_read(run: Run, options: BuildOptions) -> Study:
+    """study.json: every image decoded once, on every call, so that changed data never pass for the old."""
+    with run.narrator.progress("read images") as tick:
+        study = read_study(
+            options.data,
+            groups=options.groups,
+            group_column=options.group_column,
+            positive=options.positive,
+            grey_window=options.grey_window,
+            skip_broken=options.skip_broken,
+            progress=tick,
+            say=run.narrator.say,
+        )
+    text = dump_json(study, kind="study")
+    path = run.path("study.json")
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+    for index, name in enumerate(options.tests):
+        with run.narrator.progress(f"read {name}") as tick:
+            other = aligned(read_study(name, grey_window=options.grey_window, skip_broken=options.skip_broken, progress=tick), study)
+        write_json(run.path(f"external/{index}.json"), other, kind="study")
+    return study
+
+
+def run_audit(run: Run, options: BuildOptions) -> Audit:
+    """audit.json."""
+
+    def make() -> None:
+        with run.narrator.progress("look for copies") as tick:
+            write_json(run.path("audit.json"), audit(study_of(run), margin=options.margin, progress=tick), kind="audit")
+
+    run.step("audit", {"study": run.sha256("study.json"), "margin": options.margin}, ("audit.json",), make)
+    return audit_of(run)
+
+
+def run_split(run: Run, options: BuildOptions) -> Split:
+    """split.json."""
+    inputs = {"study": run.sha256("study.json"), "audit": run.sha256("audit.json"), "seed": options.seed}
+
+    def make() -> None:
+        write_json(run.path("split.json"), split(study_of(run), audit_of(run), seed=options.seed), kind="split")
+
+    run.step("split", inputs, ("split.json",), make)
+    return split_of(run)
+
+
+def run_plan(run: Run, options: BuildOptions, command: str = "") -> Plan:
+    """plan.json: what was found and what will be done, said before any training."""
+    inputs = {"study": run.sha256("study.json"), "split": run.sha256("split.json"), "options": options}
+
+    def make() -> None:
+        write_json(run.path("plan.json"), make_plan(study_of(run), audit_of(run), split_of(run), options, command), kind="plan")
+
+    run.step("plan", inputs, ("plan.json",), make)
+    plan = read_json(run.path("plan.json"), Plan, kind="plan")
+    tell_plan(plan, run.narrator)
+    return plan
+
+
+def run_train(run: Run, options: BuildOptions) -> Classifier:
+    """float.safetensors and float.card.json."""
+    names = ("arch", "size", "epochs", "seed", "weights", "threshold", "vertical_flip")
+    chosen = {name: getattr(options, name) for name in names}
+    inputs = {"study": run.sha256("study.json"), "split": run.sha256("split.json"), **chosen}
+
+    def make() -> None:
+        with run.narrator.progress("train") as tick:
+            train(study_of(run), split_of(run), run.directory, **chosen, progress=tick)
+
+    run.step("train", inputs, ("float.safetensors", "float.card.json"), make)
+    return Classifier.load(run.directory)
+
+
+def run_quantize(run: Run, options: BuildOptions) -> QuantizedNetwork:
+    """quantized.safetensors, quantized.json, recipes.json and both files' untempered predictions on tune."""
+    tables = {file: f"predictions/tune.{file}.untempered.csv" for file in FILES}
+    inputs = {"float": run.sha256("float.safetensors", "float.card.json"), "bits": options.bits, "recipe": options.recipe}
+
+    def make() -> None:
+        study, parts, classifier = study_of(run), split_of(run), Classifier.load(run.directory)
+        preprocess = classifier.card.preprocess
+        folded = FoldBatchNorm()(trace(classifier.module))
+        model = export_float(folded, preprocess, run.path("work/float.onnx"))
+        baseline = _predict_tune(run, model, study, parts, run.path(tables["float"]), "float")
+        key = run.sha256("study.json")
+        pixels = model_pixels(Pixels(study), parts.calibration, preprocess, cache=run.path("work"), key=key)
+        recipes = tuple(OBSERVERS) if options.recipe == "auto" else (options.recipe,)
+        with run.narrator.progress("calibrate") as tick:
+            candidates = quantize(classifier, pixels, bits=options.bits, recipes=recipes, progress=tick)
+        best, trials = choose_recipe(candidates, baseline, study, parts, run.narrator)
+        integer = export_integer(lower(best), run.path("work/integer.onnx"))
+        _predict_tune(run, integer, study, parts, run.path(tables["integer"]), "integer")
+        best.save(run.directory)
+        write_json(run.path("recipes.json"), Trials(chosen=best.recipe, trials=trials), kind="recipes")
+        run.narrator.say(f"recipe {best.recipe}: {trials_line(trials, best.recipe)}")
+
+    files = ("quantized.safetensors", "quantized.json", "recipes.json", *tables.values())
+    run.step("quantize", inputs, files, make)
+    return QuantizedNetwork.load(run.directory)
+
+
+def run_export(run: Run, options: BuildOptions) -> None:
+    """float.onnx, integer.onnx, qdq.onnx, their cards (temperature, threshold, referral) and their predictions on tune."""
+    outputs = ("float.onnx", "integer.onnx", "qdq.onnx")
+    tables = {file: f"predictions/tune.{file}.csv" for file in FILES}
+    cards = {file: f"cards/{file}.json" for file in FILES}
+    inputs = {
+        "float": run.sha256("float.safetensors", "float.card.json"),
+        "quantized": run.sha256("quantized.safetensors", "quantized.json"),
+        "threshold": options.threshold,
+    }
+
+    def make() -> None:
+        study, parts = study_of(run), split_of(run)
+        classifier, quantized = Classifier.load(run.directory), QuantizedNetwork.load(run.directory)
+        temperature = {file: _temperature(run, parts, file) for file in FILES}
+        folded = FoldBatchNorm()(trace(classifier.module))
+        export_float(folded, classifier.card.preprocess, run.path("float.onnx"), temperature=temperature["float"], description=CONTRACT)
+        export_integer(lower(quantized, temperature=temperature["integer"]), run.path("integer.onnx"), description=CONTRACT)
+        export_qdq(quantized, run.path("qdq.onnx"), temperature=temperature["integer"], description=CONTRACT)
+        for file, card in (("float", classifier.card), ("integer", quantized.card)):
+            predictions = _predict_tune(run, run.path(f"{file}.onnx"), study, parts, run.path(tables[file]), file)
+            decided = decided_card(replace(card, temperature=temperature[file]), predictions, parts, options.threshold)
+            write_json(run.path(cards[file]), replace(decided, parents=_parents(run)), kind="card")
+
+    run.step("export", inputs, (*outputs, *tables.values(), *cards.values()), make)
+
+
+def run_prove(run: Run, options: BuildOptions) -> Evidence:
+    """claims.json, then evidence.json."""
+    study, parts = study_of(run), split_of(run)
+    external = {f"{index}": read_json(run.path(f"external/{index}.json"), Study, kind="study") for index in range(len(options.tests))}
+    claims = write_claims(run, study, parts, options.margin)
+    inputs = {
+        "claims": run.sha256("claims.json"),
+        "files": run.sha256("float.onnx", "integer.onnx"),
+        "cards": run.sha256(*(f"cards/{file}.json" for file in FILES)),
+        "external": [sha256_json(other) for other in external.values()],
+    }
+
+    def make() -> None:
+        write_json(run.path("evidence.json"), prove(run, study, parts, claims, external), kind="evidence")
+
+    run.step("prove", inputs, ("evidence.json", *(f"predictions/test.{file}.csv" for file in FILES)), make)
+    return evidence_of(run)
+
+
+def write_claims(run: Run, study: Study, parts: Split, margin: float) -> Claims:
+    """claims.json, written before the test set is read."""
+    from clinquant.lab.prove import describe_test
+
+    test = describe_test(study, parts.test, parts.units, reads=0)
+    planned = plan_claims(study.classes, study.positive, units_by_class(study, parts.test, parts.units), margin)
+    claims = Claims(claims=planned, test_sha256=test.sha256)
+    write_json(run.path("claims.json"), claims, kind="claims")
+    return claims
+
+
+def run_report(run: Run, options: BuildOptions) -> Path:
+    """report.html."""
+    inputs = {"evidence": run.sha256("evidence.json"), "plan": run.sha256("plan.json")}
+
+    def make() -> None:
+        from clinquant.report.page import render
+
+        study = study_of(run)
+        pixels, session = Pixels(study), runtime_module("onnxruntime").load(run.path("integer.onnx"), 1)
+
+        def class_map(case: str) -> NDArray[np.float32] | None:
+            found = session.run(pixels[case][None]).class_map
+            return None if found is None else found[0]
+
+        tables = {file: Predictions.read(run.path(f"predictions/test.{file}.csv")) for file in FILES}
+
+        def class_maps(cases: list[str]) -> dict[str, NDArray[np.float32]]:
+            return {case: found for case in cases if (found := class_map(case)) is not None}
+
+        page = render(
+            evidence_of(run),
+            predictions=tables,
+            audit=audit_of(run),
+            study=study,
+            split=split_of(run),
+            images=pixels.__getitem__,
+            class_maps=class_maps,
+            plan=read_body(run.path("plan.json"), kind="plan"),
+        )
+        write_text(run.path("report.html"), page)
+
+    run.step("report", inputs, ("report.html",), make)
+    return run.path("report.html")
+
+
+def run_pack(run: Run, options: BuildOptions) -> Bundle:
+    """bundle/."""
+    card = read_json(run.path("cards/integer.json"), Card, kind="card")
+    model = run.path("integer.onnx")
+    return pack(
+        run.path("bundle"),
+        model=model,
+        card=card,
+        evidence=evidence_of(run),
+        predictions={file: run.path(f"predictions/test.{file}.csv") for file in FILES},
+        golden=record_golden(model, golden_images(card.preprocess.size)),
+        licences={
+            "data": f"{study_of(run).name}: {card.data_licence}\n",
+            "weights": f"Initial weights: {card.weights}\n",
+        },
+    )
+
+
+def decided_card(card: Card, predictions: Predictions, parts: Split, rule: str) -> Card:
+    """`card` with the operating threshold chosen on tune, and the referral confidence on its half that chose nothing else."""
+    threshold = choose_threshold(predictions, card.positive, rule if card.positive is not None else "argmax")
+    kept = np.array([case in set(parts.referral) for case in predictions.ids], dtype=bool)
+    referral = predictions.take(kept)
+    below = choose_referral(referral, threshold=threshold, positive=card.positive) if len(referral) else None
+    return replace(card, threshold=threshold, threshold_rule=rule if threshold is not None else "argmax", refer_below=below)
+
+
+def study_of(run: Run) -> Study:
+    """The run's study. Raises ClinquantError `artifact-missing`."""
+    return read_json(run.path("study.json"), Study, kind="study")
+
+
+def audit_of(run: Run) -> Audit:
+    """The run's audit."""
+    return read_json(run.path("audit.json"), Audit, kind="audit")
+
+
+def split_of(run: Run) -> Split:
+    """The run's split."""
+    return read_json(run.path("split.json"), Split, kind="split")
+
+
+def evidence_of(run: Run) -> Evidence:
+    """The run's evidence."""
+    return read_json(run.path("evidence.json"), Evidence, kind="evidence")
+
+
+def trials_line(trials: Any, chosen: str) -> str:
+    """The chosen recipe's figures on tune, in words."""
+    found = next(trial for trial in trials if trial.recipe == chosen)
+    return f"agrees with float on {found.agreement:.1%} of tune, divergence {found.divergence:.2g} nats."
+
+
+def _temperature(run: Run, parts: Split, file: str) -> float:
+    """Fitted on the choosing half of tune, on the file's own logits."""
+    predictions = Predictions.read(run.path(f"predictions/tune.{file}.untempered.csv"))
+    half = set(choosing_half(parts))
+    chosen = predictions.take(np.array([case in half for case in predictions.ids], dtype=bool))
+    return fit_temperature(chosen.scores, chosen.labels)
+
+
+def _predict_tune(run: Run, model: Path, study: Study, parts: Split, out: Path, file: str) -> Predictions:
+    with run.narrator.progress(f"run the {file} file on tune") as tick:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        return predict_fresh(model, study, parts.tune, parts.units, out=out, progress=tick)
+
+
+def _parents(run: Run) -> dict[str, str]:
+    return {
+        "study": run.sha256("study.json"),
+        "split": run.sha256("split.json"),
+        "float": run.sha256("float.safetensors"),
+        "quantized": run.sha256("quantized.safetensors"),
+    }
+
+
+STEPS: dict[str, Callable[[Run, BuildOptions], Any]] = {
+    "audit": run_audit,
+    "split": run_split,
+    "train": run_train,
+    "quantize": run_quantize,
+    "export": run_export,
+    "prove": run_prove,
+    "report": run_report,
+    "pack": run_pack,
+}
+"""Verb -> its step, in order."""

@@ -1,0 +1,39 @@
+"""What `build` is asked for: every choice with its default, in one frozen record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions:
+    """The choices of a run.
+
+    Attributes:
+        data: as `data.read.read_study`.
+        groups, group_column, positive, grey_window, skip_broken: how it is read.
+        tests: external test sets with the same classes.
+        arch, size, epochs, weights, vertical_flip: how the float network is made; None for defaults.
+        threshold: rule for the operating point, chosen on tune.
+        bits, recipe: how it is quantized.
+        margin: of non-inferiority, written down before the test set is read.
+        seed: of everything that is drawn.
+    """
+
+    data: str
+    groups: str | None = None
+    group_column: str | None = None
+    positive: str | None = None
+    grey_window: tuple[int, int] | None = None
+    skip_broken: bool = False
+    tests: tuple[str, ...] = ()
+    arch: str = "auto"
+    size: int | None = None
+    epochs: int | None = None
+    weights: str | None = None
+    vertical_flip: bool = False
+    threshold: str = "youden"
+    bits: str = "w8a8"
+    recipe: str = "auto"
+    margin: float = 0.02
+    seed: int = 0

@@ -1,0 +1,188 @@
+"""Proves: both exported files on the locked test set, in fresh processes, against claims that were written down before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from clinquant import __version__
+from clinquant.core.artifact import read_json, sha256_file, sha256_json
+from clinquant.core.card import Card
+from clinquant.core.predictions import Predictions
+from clinquant.data.split import Split
+from clinquant.data.study import Study
+from clinquant.edge.bench import bench
+from clinquant.edge.machine import machine
+from clinquant.edge.predict import predict_fresh
+from clinquant.edge.test_reads import count_read
+from clinquant.evidence.claims import Claim
+from clinquant.evidence.evidence import Evidence, FileFacts, Pair, TestSet
+from clinquant.evidence.pair import compare_pair, test_set_sha256
+from clinquant.evidence.summary import summarise
+from clinquant.lab.recipe import Trial
+from clinquant.lab.run import Run
+
+FILES = ("float", "integer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claims:
+    """`claims.json`: what will be tested, written before the test set is read."""
+
+    claims: tuple[Claim, ...]
+    test_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trials:
+    """`recipes.json`: what each recipe did on tune."""
+
+    chosen: str
+    trials: tuple[Trial, ...]
+
+
+def units_by_class(study: Study, ids: Sequence[str], units: Mapping[str, str]) -> dict[str, int]:
+    """Number of independent units of each class among `ids`."""
+    label = {case.id: case.label for case in study.cases}
+    members: list[set[str]] = [set() for _ in study.classes]
+    for case in ids:
+        members[label[case]].add(units.get(case, case))
+    return {name: len(found) for name, found in zip(study.classes, members, strict=True)}
+
+
+def describe_test(study: Study, ids: Sequence[str], units: Mapping[str, str], reads: int) -> TestSet:
+    """Who is in a test set; the unit is the patient where patients are given and one has several images."""
+    cases = {case.id: case for case in study.cases}
+    labels = [cases[case].label for case in ids]
+    number = len({units.get(case, case) for case in ids})
+    patients = any(cases[case].group is not None for case in ids)
+    return TestSet(
+        name=study.name,
+        sha256=test_set_sha256(ids, labels, [cases[case].sha256 for case in ids]),
+        images=len(ids),
+        units=number,
+        unit="image" if number == len(ids) else "patient" if patients else "group of copies",
+        images_by_class={name: labels.count(index) for index, name in enumerate(study.classes)},
+        reads=reads,
+    )
+
+
+def prove(run: Run, study: Study, split: Split, claims: Claims, external: Mapping[str, Study]) -> Evidence:
+    """Evidence of `float.onnx` and `integer.onnx` of the run, the test set read now and the read counted.
+
+    Args:
+        claims: as written down.
+        external: name -> study whose classes are this study's, every case of it a test case.
+    """
+    cards = {file: read_json(run.path(f"cards/{file}.json"), Card, kind="card") for file in FILES}
+    test = describe_test(study, split.test, split.units, reads=0)
+    pair = _pair(run, study, split.test, split.units, claims, cards, "test", test)
+    others = tuple(_external(run, other, claims, cards, name) for name, other in external.items())
+    with run.narrator.progress("time both files"):
+        latency = bench({file: run.path(f"{file}.onnx") for file in FILES}, cards["integer"].preprocess.size)
+    trials = read_json(run.path("recipes.json"), Trials, kind="recipes")
+    return Evidence(
+        verdict=pair.verdict,
+        summary=summarise(pair.findings),
+        findings=pair.findings,
+        agreement=pair.agreement,
+        flips=pair.flips,
+        confusion=pair.confusion,
+        reliability=pair.reliability,
+        operating_points=pair.operating_points,
+        test=pair.test,
+        claims=claims.claims,
+        claims_sha256=sha256_json(claims),
+        classes=study.classes,
+        positive=study.positive,
+        model=_model(run, cards["integer"], trials.chosen),
+        files={file: _facts(run.path(f"{file}.onnx")) for file in FILES},
+        latency=latency,
+        runtime=Predictions.read(run.path("predictions/test.integer.csv")).runtime,
+        machine=machine(),
+        external=others,
+        recipes_on_tune=tuple({key: value for key, value in vars(found).items() if value is not None} for found in trials.trials),
+        not_shown=tuple(not_shown(study, pair.test, cards["integer"], bool(others))),
+        parents={name: run.sha256(f"{name}.json") for name in ("study", "split", "claims")}
+        | {f"{part}.{file}": run.sha256(f"predictions/{part}.{file}.csv") for part in ("tune", "test") for file in FILES},
+        clinquant=__version__,
+        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )
+
+
+def not_shown(study: Study, test: TestSet, card: Card, external: bool) -> list[str]:
+    """What this evidence does not show, in plain sentences."""
+    sentences = [
+        "The integer file was compared with its float baseline, not with clinicians; how good either is for patients is not shown.",
+        "Latency was measured on this machine only, with one thread and one picture at a time.",
+    ]
+    if not external:
+        sentences.append("All images come from one data set; nothing is shown about another hospital, scanner or population.")
+    if all(case.group is None for case in study.cases):
+        sentences.append(
+            "No patient ids were given: if one patient has several images, the intervals are too narrow and the split may leak."
+        )
+    if test.reads > 1:
+        sentences.append(f"This test set was read {test.reads} times on this account; only the first reading was blind.")
+    if card.weights == "random":
+        sentences.append("The network started from random weights; pretrained weights might give a better baseline.")
+    return sentences
+
+
+def _external(run: Run, study: Study, claims: Claims, cards: Mapping[str, Card], name: str) -> Pair:
+    ids = tuple(case.id for case in study.cases)
+    units = {case.id: case.group or case.id for case in study.cases}
+    return _pair(run, study, ids, units, claims, cards, f"external-{name}", describe_test(study, ids, units, reads=0))
+
+
+def _pair(
+    run: Run,
+    study: Study,
+    ids: Sequence[str],
+    units: Mapping[str, str],
+    claims: Claims,
+    cards: Mapping[str, Card],
+    part: str,
+    test: TestSet,
+) -> Pair:
+    read = describe_test(study, ids, units, count_read(test.sha256))
+    tables = {}
+    for file in FILES:
+        out = run.path(f"predictions/{part}.{file}.csv")
+        with run.narrator.progress(f"run the {file} file on {part}") as tick:
+            tables[file] = predict_fresh(run.path(f"{file}.onnx"), study, ids, dict(units), out=out, progress=tick)
+    return compare_pair(
+        tables["float"],
+        tables["integer"],
+        claims.claims,
+        test=read,
+        thresholds=(cards["float"].threshold, cards["integer"].threshold),
+        rule=cards["integer"].threshold_rule,
+        positive=study.positive,
+        temperatures=(cards["float"].temperature, cards["integer"].temperature),
+    )
+
+
+def _model(run: Run, card: Card, recipe: str) -> dict[str, str | int | float | None]:
+    from clinquant.lab.quantize.quantized import QuantizedNetwork
+
+    return {
+        "architecture": card.architecture,
+        "bits": printed_bits(card),
+        "target": card.target,
+        "recipe": recipe,
+        "size": card.preprocess.size,
+        "parameters": QuantizedNetwork.load(run.directory).network.parameter_count,
+        "weights": card.weights,
+    }
+
+
+def printed_bits(card: Card) -> str:
+    """The width as reports print it: the portable target's 8-bit weights have 7 bits, and that is said."""
+    return f"{card.bits} (7-bit weights)" if card.bits == "w8a8" and card.target == "portable" else card.bits
+
+
+def _facts(path: Path) -> FileFacts:
+    return FileFacts(bytes=path.stat().st_size, sha256=sha256_file(path))

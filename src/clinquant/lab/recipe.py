@@ -1,0 +1,86 @@
+"""Chooses the recipe on tune: every candidate is exported and its very file is run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from clinquant.core.predictions import Predictions
+from clinquant.data.split import Split
+from clinquant.data.study import Study
+from clinquant.edge.predict import predict_fresh
+from clinquant.evidence.metrics import macro_auc
+from clinquant.evidence.reliability import nll
+from clinquant.lab.export.integer import export_integer
+from clinquant.lab.quantize.lower import lower
+from clinquant.lab.quantize.quantized import QuantizedNetwork
+from clinquant.lab.run import Narrator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What one recipe did on the choosing half of tune.
+
+    Attributes:
+        recipe: its name.
+        divergence: mean Kullback-Leibler divergence of its probabilities from the float's, nats; decides.
+        agreement: share of cases with the float's class.
+        nll: mean negative log likelihood of the label.
+        auc: macro AUC, or None where a class has no case.
+    """
+
+    recipe: str
+    divergence: float
+    agreement: float
+    nll: float
+    auc: float | None
+
+
+def choosing_half(split: Split) -> tuple[str, ...]:
+    """The tune cases that may choose recipe and temperature: those that the referral confidence will not be chosen on."""
+    kept = set(split.referral)
+    return tuple(case for case in split.tune if case not in kept) or split.tune
+
+
+def choose_recipe(
+    candidates: Mapping[str, QuantizedNetwork], baseline: Predictions, study: Study, split: Split, narrator: Narrator
+) -> tuple[QuantizedNetwork, tuple[Trial, ...]]:
+    """The candidate whose exported file stays closest to the float file on tune, and all trials.
+
+    Labels do not enter: divergence from the float's probabilities moves less by chance than accuracy does. The first of equals wins.
+
+    Args:
+        baseline: the float file's predictions of (at least) the choosing half of tune.
+    """
+    ids = choosing_half(split)
+    rows = {case: row for row, case in enumerate(baseline.ids)}
+    reference = baseline.take(np.array([rows[case] for case in ids], dtype=np.int64))
+    with tempfile.TemporaryDirectory() as folder:
+        trials = tuple(
+            trial(name, reference, _predict(candidate, study, ids, Path(folder), narrator)) for name, candidate in candidates.items()
+        )
+    best = min(trials, key=lambda found: found.divergence)
+    return candidates[best.recipe], trials
+
+
+def trial(name: str, reference: Predictions, answered: Predictions) -> Trial:
+    """How far `answered` is from `reference`, case by case."""
+    p, q = reference.probabilities, np.maximum(answered.probabilities, 1e-12)
+    divergence = float((p * np.log(np.maximum(p, 1e-12) / q)).sum(axis=1).mean())
+    return Trial(
+        recipe=name,
+        divergence=divergence,
+        agreement=float((reference.decisions == answered.decisions).mean()),
+        nll=nll(answered.scores, answered.labels),
+        auc=macro_auc(answered.scores, answered.labels),
+    )
+
+
+def _predict(candidate: QuantizedNetwork, study: Study, ids: Sequence[str], folder: Path, narrator: Narrator) -> Predictions:
+    model = export_integer(lower(candidate), folder / f"{candidate.recipe}.onnx")
+    with narrator.progress(f"try recipe {candidate.recipe} on tune") as tick:
+        return predict_fresh(model, study, ids, out=folder / f"{candidate.recipe}.csv", progress=tick)

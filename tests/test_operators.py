@@ -1,0 +1,180 @@
+"""Every operator of the portable form, in ONNX Runtime, against the numpy reference over its whole domain of codes."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper
+
+from clinquant.core.affine import QParams, TensorSpec, round_up_mantissa
+from clinquant.core.integer import Add, Clip, Concat, Conv, GlobalAveragePool, IntegerProgram, Linear, MaxPool, Operator
+from clinquant.core.reference import RULES
+from clinquant.edge.resize import IR_VERSION, OPSET
+from clinquant.lab.export.builder import MICROSOFT, GraphBuilder
+from clinquant.lab.export.integer import WRITERS, _Writer
+
+ALL = np.arange(256, dtype=np.uint8)
+PAIRS = [axis.reshape(1, 1, 256, 256) for axis in np.meshgrid(ALL, ALL)]
+
+
+def grid(scale: float, zero: int) -> QParams:
+    return QParams(spec=TensorSpec(), scale=np.asarray(scale, np.float32), zero_point=np.asarray(zero, np.int32))
+
+
+def differing(operator: Operator, inputs: list[np.ndarray], tensors: dict[str, QParams]) -> int:
+    """Number of codes in which ONNX Runtime, optimised and not, and the reference differ."""
+    program = IntegerProgram(operators=(operator,), tensors=tensors, size=8, class_map=None)
+    builder = GraphBuilder(8)
+    WRITERS[type(operator)](_Writer(builder, program), operator)
+    kind = TensorProto.FLOAT if isinstance(operator, Linear) else TensorProto.UINT8
+    name = "logits" if isinstance(operator, Linear) else operator.name
+    graph = helper.make_graph(
+        builder._nodes,
+        "one",
+        [helper.make_tensor_value_info(n, TensorProto.UINT8, list(x.shape)) for n, x in zip(operator.inputs, inputs, strict=True)],
+        [helper.make_tensor_value_info(name, kind, None)],
+        list(builder._initializers.values()),
+    )
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)], ir_version=IR_VERSION
+    )
+    grids = [tensors[n] for n in operator.inputs]
+    expected = RULES[type(operator)](operator, inputs, grids, tensors.get(operator.name))
+    wrong = 0
+    for level in (onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL):
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level, options.log_severity_level = level, 3
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        wrong += int((session.run(None, dict(zip(operator.inputs, inputs, strict=True)))[0] != expected).sum())
+    return wrong
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def test_add_over_all_pairs_with_tied_scales(rng: np.random.Generator) -> None:
+    for _ in range(40):
+        base = float(round_up_mantissa(rng.uniform(0.01, 0.1), 12))
+        fraction = float(round_up_mantissa(rng.uniform(0.2, 4), 6))
+        power = 2.0 ** rng.integers(-4, 3)
+        tensors = {
+            "a": grid(base * fraction, rng.integers(256)),
+            "b": grid(base * power, rng.integers(256)),
+            "c": grid(base, rng.integers(256)),
+        }
+        assert differing(Add(name="c", inputs=("a", "b")), PAIRS, tensors) == 0
+
+
+def test_add_with_free_scales_is_why_they_are_tied(rng: np.random.Generator) -> None:
+    wrong = 0
+    for _ in range(40):
+        tensors = {name: grid(rng.uniform(0.001, 0.1), rng.integers(256)) for name in "abc"}
+        wrong += differing(Add(name="c", inputs=("a", "b")), PAIRS, tensors)
+    assert wrong > 0
+
+
+def test_concat_over_all_codes(rng: np.random.Generator) -> None:
+    every = ALL.reshape(1, 1, 16, 16)
+    for _ in range(50):
+        tensors = {name: grid(rng.uniform(0.001, 0.1), rng.integers(256)) for name in "abc"}
+        assert differing(Concat(name="c", inputs=("a", "b")), [every, every], tensors) == 0
+
+
+@pytest.mark.parametrize("low,high", [(0, 15), (3, 99), (0, 255), (127, 127)])
+def test_clip_over_all_codes(low: int, high: int) -> None:
+    assert (
+        differing(Clip(name="c", inputs=("a",), low=low, high=high), [ALL.reshape(1, 1, 16, 16)], {"a": grid(0.1, 3), "c": grid(0.1, 3)})
+        == 0
+    )
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_pointwise_convolution_over_all_codes_and_weights(ties: bool, rng: np.random.Generator) -> None:
+    """One input channel, all 256 codes, all 127 weight codes: every product there is; with power-of-two scales, every tie."""
+    weight = np.arange(-63, 64).astype(np.int8).reshape(127, 1, 1, 1)
+    for _ in range(25):
+        scale = np.full(127, 0.25, np.float32) if ties else rng.uniform(0.001, 0.1, 127).astype(np.float32)
+        operator = Conv(
+            name="c",
+            inputs=("a",),
+            weight=weight,
+            weight_scale=scale,
+            bias=rng.integers(-9000, 9000, 127).astype(np.int32),
+            stride=(1, 1),
+            pads=(0, 0, 0, 0),
+            dilation=(1, 1),
+            groups=1,
+        )
+        out = 2.0 ** rng.integers(2, 6) if ties else rng.uniform(0.2, 3)
+        tensors = {"a": grid(0.25 if ties else rng.uniform(0.01, 0.5), rng.integers(256)), "c": grid(out, rng.integers(256))}
+        assert differing(operator, [ALL.reshape(1, 1, 16, 16)], tensors) == 0
+
+
+@pytest.mark.parametrize("groups", [1, 2, 8])
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_convolution(groups: int, kernel: int, stride: int, rng: np.random.Generator) -> None:
+    for _ in range(4):
+        operator = Conv(
+            name="c",
+            inputs=("a",),
+            weight=rng.integers(-63, 64, (16, 8 // groups, kernel, kernel)).astype(np.int8),
+            weight_scale=rng.uniform(0.001, 0.01, 16).astype(np.float32),
+            bias=rng.integers(-5000, 5000, 16).astype(np.int32),
+            stride=(stride, stride),
+            pads=(0, 1, kernel // 2, 1),
+            dilation=(1, 1),
+            groups=groups,
+        )
+        tensors = {"a": grid(rng.uniform(0.001, 0.1), rng.integers(256)), "c": grid(rng.uniform(0.1, 2), rng.integers(256))}
+        assert differing(operator, [rng.integers(0, 256, (2, 8, 14, 15), dtype=np.uint8)], tensors) == 0
+
+
+def test_sums_of_extreme_codes_do_not_saturate() -> None:
+    """255 x 63 in every tap, both signs: what overflows 16-bit pair sums with 8-bit weights."""
+    for sign in (-1, 1):
+        operator = Conv(
+            name="c",
+            inputs=("a",),
+            weight=np.full((16, 64, 3, 3), sign * 63, np.int8),
+            weight_scale=np.full(16, 0.01, np.float32),
+            bias=np.zeros(16, np.int32),
+            stride=(1, 1),
+            pads=(1, 1, 1, 1),
+            dilation=(1, 1),
+            groups=1,
+        )
+        out = grid(255 * 63 * 576 * 1e-4 / 255, 128 - sign * 127)
+        assert differing(operator, [np.full((1, 64, 8, 8), 255, np.uint8)], {"a": grid(0.01, 0), "c": out}) == 0
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_global_average_pool(ties: bool, rng: np.random.Generator) -> None:
+    for _ in range(60):
+        plane = 2 ** rng.integers(0, 5, 2) if ties else rng.integers(1, 57, 2)
+        codes = rng.integers(0, 256, (1, 8, *plane), dtype=np.uint8)
+        scales = (0.25 * 2.0 ** rng.integers(-3, 3), 0.125) if ties else rng.uniform(0.001, 0.1, 2)
+        tensors = {"a": grid(scales[0], rng.integers(256)), "c": grid(scales[1], rng.integers(256))}
+        assert differing(GlobalAveragePool(name="c", inputs=("a",)), [codes], tensors) == 0
+
+
+def test_linear(rng: np.random.Generator) -> None:
+    for _ in range(30):
+        operator = Linear(
+            name="l",
+            inputs=("a",),
+            weight=rng.integers(-63, 64, (5, 64)).astype(np.int8),
+            weight_scale=rng.uniform(0.001, 0.01, 5).astype(np.float32),
+            bias=rng.integers(-5000, 5000, 5).astype(np.int32),
+        )
+        codes = rng.integers(0, 256, (3, 64, 1, 1), dtype=np.uint8)
+        assert differing(operator, [codes], {"a": grid(rng.uniform(0.001, 0.1), rng.integers(256))}) == 0
+
+
+def test_max_pool(rng: np.random.Generator) -> None:
+    codes = rng.integers(0, 256, (2, 8, 14, 15), dtype=np.uint8)
+    operator = MaxPool(name="c", inputs=("a",), kernel=(3, 3), stride=(2, 2), pads=(1, 1, 1, 1))
+    assert differing(operator, [codes], {"a": grid(0.1, 3), "c": grid(0.1, 3)}) == 0
