@@ -64,4 +64,5 @@ def _name(finding: Finding) -> str:
 
 
 def _plural(finding: Finding) -> str:
-    return f"{finding.unit}s"
+    noun, *rest = finding.unit.split(" ", 1)
+    return " ".join([f"{noun}s", *rest])
