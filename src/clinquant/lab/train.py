@@ -1,0 +1,138 @@
+"""`train`: from a study and its split to a float classifier."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from clinquant.core.artifact import sha256_json, write_json
+from clinquant.core.card import Card
+from clinquant.core.preprocess import Preprocess
+from clinquant.data.pixels import Pixels
+from clinquant.data.split import Split
+from clinquant.data.study import Study
+from clinquant.edge.resize import model_pixels
+from clinquant.lab.architectures import Architecture, find_architecture
+from clinquant.lab.augment import Augment
+from clinquant.lab.classifier import Classifier
+from clinquant.lab.fit import Run, fit, reproducible
+from clinquant.lab.plan import TrainingPlan, plan_training
+from clinquant.lab.weights import initial_weights
+
+
+def train(
+    study: Study,
+    split: Split,
+    out: Path,
+    *,
+    arch: str = "auto",
+    size: int | None = None,
+    epochs: int | None = None,
+    batch: int | None = None,
+    seed: int = 0,
+    weights: str | None = None,
+    threshold: str = "youden",
+    horizontal_flip: bool = False,
+    vertical_flip: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Classifier:
+    """Trains on `split.train`, keeps the epoch with the lowest loss on `split.tune`, and saves the classifier in `out`.
+
+    Pixels are resized exactly as the exported graph will. Killed and called again with the same arguments, it goes on from
+    `out/train/` and ends in the same bytes. The card's threshold is left unset: it is chosen on the exported file's predictions.
+
+    Args:
+        study, split: the data; the test ids are never read.
+        out: the run directory; gets `train/`, `float.safetensors` and `float.card.json`.
+        arch: a name in the zoo, `module:function`, `path/to/file.py:function`, `timm:NAME`, or `auto`.
+        size: side of the network's input, pixels; None for the architecture's own (`auto`: see `choose_architecture`).
+        epochs, batch: None for the plan's defaults.
+        seed: of everything random.
+        weights: a .pth or .safetensors file, `random`, or None for published weights where the architecture has them.
+        threshold: the rule by which the operating point will be chosen, kept in the card of a two-class study.
+        horizontal_flip, vertical_flip: allow mirrored training views; off, because left and right matter in most images.
+        progress: called with (steps done, steps planned).
+
+    Raises:
+        ClinquantError: see `find_architecture`, `initial_weights`, `plan_training`, `fit`.
+    """
+    name, preprocess = choose_architecture(study, arch, size)
+    module, origin = initial_module(find_architecture(name), len(study.classes), weights, seed)
+    label = {case.id: case.label for case in study.cases}
+    labels = [np.array([label[case] for case in ids], np.int64) for ids in (split.train, split.tune)]
+    plan = plan_training(
+        labels[0],
+        len(study.classes),
+        preprocess,
+        pretrained=origin != "random",
+        epochs=epochs,
+        batch=batch,
+        seed=seed,
+        augment=Augment(horizontal_flip=horizontal_flip, vertical_flip=vertical_flip),
+    )
+    key, source = sha256_json(study), Pixels(study)
+    arrays = [model_pixels(source, ids, preprocess, cache=out / "train", key=key) for ids in (split.train, split.tune)]
+    fitted = fit(module, (arrays[0], labels[0]), (arrays[1], labels[1]), plan, out / "train", progress=progress)
+    write_json(out / "train" / "course.json", {"plan": plan, "best_epoch": fitted.best_epoch, "epochs": fitted.history}, kind="training")
+    trained = find_architecture(name).build(len(study.classes)).eval()
+    trained.load_state_dict(fitted.state)
+    card = Card(
+        architecture=name,
+        classes=study.classes,
+        positive=study.positive,
+        preprocess=preprocess,
+        threshold_rule=threshold if study.positive is not None else "argmax",
+        grey_window=study.source.grey_window,
+        weights=origin,
+        data_licence=study.licence,
+        parents={"study": key, "split": sha256_json(split), "plan": sha256_json(plan)},
+    )
+    classifier = Classifier(module=trained, card=card)
+    classifier.save(out)
+    return classifier
+
+
+def choose_architecture(study: Study, arch: str, size: int | None) -> tuple[str, Preprocess]:
+    """The name and preprocessing that `arch` and `size` mean for this study.
+
+    `auto` is the MedMNIST ResNet-18 at the images' own size (rounded to a multiple of 4, 28 to 64 px) where the median longer side is
+    at most 64 px, and EfficientNet-Lite0 at 224 px elsewhere.
+    """
+    if arch != "auto":
+        return arch, find_architecture(arch).preprocess(size)
+    side = statistics.median(max(case.width, case.height) for case in study.cases)
+    if side > 64:
+        return "efficientnet_lite0", find_architecture("efficientnet_lite0").preprocess(size)
+    native = min(max(4 * round(side / 4), 28), 64)
+    return "resnet18_28", find_architecture("resnet18_28").preprocess(size or native)
+
+
+def initial_module(architecture: Architecture, classes: int, weights: str | None, seed: int) -> tuple[nn.Module, str]:
+    """The network before training, the same for the same seed, and where its weights came from (`random`, or a source)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = architecture.build(classes)
+    return module, initial_weights(architecture, module, weights)
+
+
+def estimate_seconds(module: nn.Module, plan: TrainingPlan, n_train: int, n_tune: int = 0) -> float:
+    """Seconds that `fit` would take here without early stopping, from the second of two timed steps on blank images."""
+    size = plan.preprocess.size
+    pixels, labels = np.zeros((plan.batch, size, size, 3), np.uint8), np.arange(plan.batch) % plan.classes
+    with reproducible(plan), torch.random.fork_rng(devices=[]):
+        run = Run(copy.deepcopy(module), plan, n_train, "", Path())
+        run.module.train()
+        run.update(pixels, labels)
+        start = time.perf_counter()
+        run.update(pixels, labels)
+        middle = time.perf_counter()
+        run.logits(pixels)
+        end = time.perf_counter()
+    return run.steps * (middle - start) + plan.epochs * (n_tune / plan.batch) * (end - middle)
