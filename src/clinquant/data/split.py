@@ -2,7 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+
+import numpy as np
+
+from clinquant.core.errors import ClinquantError
+from clinquant.data.audit import Audit
+from clinquant.data.balance import FEW
+from clinquant.data.stratify import assign, proportional
+from clinquant.data.study import Study
+from clinquant.data.units import units_of
+
+CALIBRATION = 512
+"""Images for activation ranges, at most: beyond that, ranges of 8-bit activations no longer move."""
+
+FRACTIONS = (0.7, 0.1, 0.2)
+"""Train, tune, test."""
+
+KEEPS = {"test": 0, "tune": 1, "train": 2}
+"""Which side of a given split keeps a unit that stands on several: the published test set stays as it is."""
+
+_REFERRAL_SEED = 1
+_CALIBRATION_SEED = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,3 +53,143 @@ class Split:
     seed: int
     dropped: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+
+def split(study: Study, audit: Audit, *, fractions: tuple[float, float, float] = FRACTIONS, seed: int = 0) -> Split:
+    """A split of the study by independent units (patients, with all copies joined), stratified by class.
+
+    Of equal pictures one is kept; equal pictures with different labels are all dropped. A split that came with the data is kept:
+    where a unit crosses it, the test set keeps its cases before tune and tune before train, and the others are dropped. A side that
+    was not given is drawn out of train.
+
+    Args:
+        study: as read.
+        audit: of that study.
+        fractions: of train, tune and test, for sides that are drawn.
+        seed: of every draw.
+
+    Raises:
+        ClinquantError: `fractions-invalid`, `split-incomplete`, `split-empty`.
+    """
+    _check_fractions(fractions)
+    labels = {case.id: case.label for case in study.cases}
+    units = units_of(study, audit)
+    given = {case.id: case.split for case in study.cases if case.split is not None}
+    dropped = _unwanted_copies(study, audit, given)
+    if len(set(given.values())) > 1:
+        sides, rule = _kept(study, units, given, dropped)
+    else:
+        sides, rule = dict.fromkeys(labels, "train"), ""
+    kept = [case for case in labels if case not in dropped]
+    sides, drawn = _drawn({case: sides[case] for case in kept}, labels, units, fractions, seed)
+    roles = {side: tuple(case for case in kept if sides[case] == side) for side in ("train", "tune", "test")}
+    _refuse_empty(roles)
+    return Split(
+        train=roles["train"],
+        tune=roles["tune"],
+        test=roles["test"],
+        calibration=_calibration(roles["train"], labels, seed),
+        referral=_referral(roles["tune"], labels, units, seed),
+        units={case: units[case] for case in kept},
+        rule=" ".join(part for part in (rule, drawn) if part),
+        seed=seed,
+        dropped=dropped,
+        warnings=tuple(_warnings(study, roles, units)),
+    )
+
+
+def _unwanted_copies(study: Study, audit: Audit, given: Mapping[str, str]) -> dict[str, str]:
+    """Case id -> reason, for equal pictures beyond one, and for all whose labels disagree."""
+    label = {case.id: case.label for case in study.cases}
+    dropped: dict[str, str] = {}
+    for group in audit.exact:
+        if len({label[case] for case in group}) > 1:
+            names = " and ".join(sorted({study.classes[label[case]] for case in group}))
+            dropped |= {case: f"equal pictures carry the labels {names}: {', '.join(group)}" for case in group}
+            continue
+        stays = min(group, key=lambda case: (KEEPS[given.get(case, "train")], case))
+        where = f", which is in {given[stays]}" if stays in given else ""
+        dropped |= {case: f"exact copy of {stays}{where}" for case in group if case != stays}
+    return dropped
+
+
+def _kept(study: Study, units: Mapping[str, str], given: Mapping[str, str], dropped: dict[str, str]) -> tuple[dict[str, str], str]:
+    """The given sides without what leaks across them (added to `dropped`), and the rule in words."""
+    missing = [case.id for case in study.cases if case.id not in given]
+    if missing or "train" not in given.values():
+        what = f"{missing[0]} has no split ({len(missing)} such images)" if missing else "the given split has no train side"
+        raise ClinquantError("split-incomplete", f"{what}.", fix="give every image train, tune or test, with some of them train.")
+    leaders: dict[str, str] = {}
+    for case in sorted((case for case in given if case not in dropped), key=lambda case: (KEEPS[given[case]], case)):
+        leader = leaders.setdefault(units[case], case)
+        if given[case] != given[leader]:
+            dropped[case] = f"same patient or picture as {leader}, which is in {given[leader]}"
+    names = ", ".join(side for side in ("train", "tune", "test") if side in given.values())
+    return dict(given), f"Given with the data ({names}); where a unit crossed it, test kept its cases before tune, tune before train."
+
+
+def _drawn(
+    sides: dict[str, str], labels: Mapping[str, int], units: Mapping[str, str], fractions: tuple[float, float, float], seed: int
+) -> tuple[dict[str, str], str]:
+    """The sides with those that were not given drawn out of train, and the rule in words."""
+    shares = dict(zip(("train", "tune", "test"), fractions, strict=True))
+    open_sides = {side: share for side, share in shares.items() if side == "train" or side not in sides.values()}
+    if len(open_sides) == 1:
+        return sides, ""
+    total = sum(open_sides.values())
+    pool = [case for case, side in sides.items() if side == "train"]
+    order = [side for side in ("train", "test", "tune") if side in open_sides]
+    placed = assign(_labels_by_unit(pool, labels, units), {side: open_sides[side] / total for side in order}, seed)
+    percent = " / ".join(f"{side} {100 * share / total:.3g}%" for side, share in open_sides.items())
+    words = f"Drawn {'out of train ' if len(open_sides) < 3 else ''}by unit (patient, copies together), stratified by class: {percent}."
+    return sides | {case: placed[units[case]] for case in pool}, words
+
+
+def _calibration(train: tuple[str, ...], labels: Mapping[str, int], seed: int) -> tuple[str, ...]:
+    """Cases of train, stratified; images and not units, for they only set ranges."""
+    shuffled = [train[k] for k in np.random.default_rng((seed, _CALIBRATION_SEED)).permutation(len(train))]
+    places = proportional(Counter(labels[case] for case in train), CALIBRATION)
+    chosen = set()
+    for case in shuffled:
+        if places[labels[case]] > 0:
+            places[labels[case]] -= 1
+            chosen.add(case)
+    return tuple(case for case in train if case in chosen)
+
+
+def _referral(tune: tuple[str, ...], labels: Mapping[str, int], units: Mapping[str, str], seed: int) -> tuple[str, ...]:
+    placed = assign(_labels_by_unit(tune, labels, units), {"choose": 0.5, "referral": 0.5}, seed + _REFERRAL_SEED)
+    return tuple(case for case in tune if placed[units[case]] == "referral")
+
+
+def _labels_by_unit(cases: Iterable[str], labels: Mapping[str, int], units: Mapping[str, str]) -> dict[str, Counter[int]]:
+    held: dict[str, Counter[int]] = defaultdict(Counter)
+    for case in cases:
+        held[units[case]][labels[case]] += 1
+    return held
+
+
+def _warnings(study: Study, roles: Mapping[str, tuple[str, ...]], units: Mapping[str, str]) -> Iterable[str]:
+    label = {case.id: case.label for case in study.cases}
+    for k, name in enumerate(study.classes):
+        counts = {side: len({units[case] for case in cases if label[case] == k}) for side, cases in roles.items()}
+        for side, count in counts.items():
+            if count == 0:
+                yield f"Class {name!r} has no case in {side}: {sum(counts.values())} independent units in all are too few."
+        if 0 < counts["test"] < FEW:
+            yield f"Class {name!r} has only {counts['test']} independent units in test: nothing can be shown about it."
+
+
+def _check_fractions(fractions: tuple[float, float, float]) -> None:
+    if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise ClinquantError(
+            "fractions-invalid", f"fractions {fractions}.", fix="give three shares above 0 that sum to 1, such as .7 .1 .2."
+        )
+
+
+def _refuse_empty(roles: Mapping[str, tuple[str, ...]]) -> None:
+    for side, cases in roles.items():
+        if not cases:
+            raise ClinquantError(
+                "split-empty", f"nothing is left for {side} once copies and leaks are dropped.", fix="give more independent images."
+            )

@@ -113,7 +113,7 @@ def _has_split_level(root: Path, tops: set[str]) -> bool:
 def _notes(others: list[str], outside: int) -> tuple[str, ...]:
     notes = []
     if others:
-        notes.append(f"{len(others)} files are not images and were ignored (the first is {others[0]}).")
+        notes.append(f"{len(others)} files that are not images were ignored (the first is {others[0]}).")
     if outside:
         notes.append(f"{outside} images stand outside any class folder and were ignored.")
     return tuple(notes)
