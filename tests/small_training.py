@@ -72,16 +72,24 @@ def killed(folder: Path, kills: int, plan: TrainingPlan) -> dict[str, object]:
     while done < kills:
         at = folder / f"run{runs}"
         child = _fork(at, plan)
-        time.sleep(moments.uniform(0, duration))
-        os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
-        if os.WIFSIGNALED(status):
+        if _kill(child, after=moments.uniform(0, duration)):
             done, resumable = done + 1, resumable + (read_checkpoint(at) is not None)
         else:
             runs += 1
     os.waitpid(_fork(folder / f"run{runs}", plan), 0)
     results = [(folder / f"run{index}" / "result").read_text() for index in range(runs + 1)]
     return {"unbroken": (folder / "unbroken" / "result").read_text(), "killed": results, "resumable": resumable, "seconds": duration}
+
+
+def _kill(child: int, *, after: float) -> bool:
+    """Whether the kill came before the run's own end."""
+    deadline = time.perf_counter() + after
+    while time.perf_counter() < deadline:
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return False
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
 def _fork(folder: Path, plan: TrainingPlan) -> int:
