@@ -1,0 +1,1 @@
+"""sections: from evidence and predictions to the words and figures each part of the page shows."""

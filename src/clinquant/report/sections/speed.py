@@ -1,0 +1,65 @@
+"""Size and latency of the two files as bars on a common scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clinquant.evidence.evidence import Evidence, Latency
+from clinquant.report.plots.axes import Svg
+from clinquant.report.plots.bars import bar
+from clinquant.report.plots.series import FILES
+from clinquant.report.wording import megabytes, milliseconds, significant, whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """One quantity of both files: a bar, a figure and small print for each, and the ratio."""
+
+    name: str
+    rows: tuple[tuple[str, Svg, str, str], ...]
+    ratio: str
+
+
+def measures(evidence: Evidence) -> tuple[Measure, ...]:
+    """Bytes, time for one image at the model's size, time for a picture of a megapixel; what was not measured is left out."""
+    found = []
+    if set(FILES) <= evidence.files.keys():
+        sizes = {file: float(evidence.files[file].bytes) for file in FILES}
+        found.append(_measure("File on disk", sizes, {file: megabytes(round(size)) for file, size in sizes.items()}, _bytes(sizes)))
+    if set(FILES) <= evidence.latency.keys():
+        found.append(_times("One image at the model’s own size", evidence.latency))
+        large = {file: evidence.latency[file].megapixel_median_ms for file in FILES}
+        known = {file: value for file, value in large.items() if value is not None}
+        if len(known) == len(FILES):
+            found.append(
+                _measure(
+                    "One picture of a megapixel, resized inside the file",
+                    known,
+                    {file: milliseconds(value) for file, value in known.items()},
+                    dict.fromkeys(FILES, ""),
+                )
+            )
+    return tuple(found)
+
+
+def _times(name: str, latency: dict[str, Latency]) -> Measure:
+    medians = {file: latency[file].median_ms for file in FILES}
+    notes = {
+        file: f"{milliseconds(latency[file].minimum_ms)} to {milliseconds(latency[file].maximum_ms)}, {whole(latency[file].runs)} runs"
+        for file in FILES
+    }
+    spreads = {file: (latency[file].minimum_ms, latency[file].maximum_ms) for file in FILES}
+    return _measure(name, medians, {file: milliseconds(value) for file, value in medians.items()}, notes, spreads)
+
+
+def _measure(
+    name: str, values: dict[str, float], shown: dict[str, str], notes: dict[str, str], spreads: dict[str, tuple[float, float]] | None = None
+) -> Measure:
+    longest = max([*values.values(), *(high for _, high in (spreads or {}).values())])
+    rows = tuple((file, bar(values[file], longest, file, (spreads or {}).get(file)), shown[file], notes[file]) for file in FILES)
+    ratio = f"× {significant(values['integer'] / values['float'])}" if values["float"] else ""
+    return Measure(name=name, rows=rows, ratio=ratio)
+
+
+def _bytes(sizes: dict[str, float]) -> dict[str, str]:
+    return {file: f"{whole(size)} bytes" for file, size in sizes.items()}
