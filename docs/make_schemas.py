@@ -7,6 +7,9 @@ from pathlib import Path
 
 from clinquant.core.card import Card
 from clinquant.core.schema import json_schema
+from clinquant.data.audit import Audit
+from clinquant.data.split import Split
+from clinquant.data.study import Study
 from clinquant.edge.answer import Answers
 from clinquant.edge.doctor import Health
 from clinquant.edge.evaluate import Evaluation
@@ -18,12 +21,15 @@ FOLDER = Path(__file__).with_name("schemas")
 
 ARTIFACTS: dict[str, type] = {
     "answers": Answers,
+    "audit": Audit,
     "card": Card,
     "comparison": Comparison,
     "doctor": Health,
     "evaluation": Evaluation,
     "evidence": Evidence,
     "manifest": Manifest,
+    "split": Split,
+    "study": Study,
 }
 """Kind -> what it holds."""
 

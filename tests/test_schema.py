@@ -58,6 +58,7 @@ def test_files_of_a_bundle_satisfy_their_schema(folder: Path, kind: str, file: s
 @pytest.mark.parametrize(
     ("kind", "arguments"),
     [
+        ("audit", ["audit", "pictures"]),
         ("answers", ["predict", "bundle", "pictures"]),
         ("evaluation", ["evaluate", "bundle", "pictures"]),
         ("comparison", ["compare", "bundle"]),
@@ -78,3 +79,7 @@ def test_a_finding_has_the_promised_keys() -> None:
         "verdict",
     }  # fmt: skip
     assert promised <= set(schema("evidence")["$defs"]["Finding"]["required"])
+
+
+def test_an_audit_has_the_promised_keys() -> None:
+    assert {"exact", "near", "conflicts", "leaks", "power"} <= set(schema("audit")["required"])

@@ -10,6 +10,7 @@ import click
 from clinquant.cli.narrator import Narrator
 from clinquant.cli.options import OUT_HELP, as_json, margin, positive, seed
 from clinquant.cli.output import show, table
+from clinquant.cli.steps import next_command
 from clinquant.core.errors import Exit
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def command(
     else:
         findings = _of_tables(baseline, candidate, margin, positive, at, seed) if candidate else _of_bundle(baseline)
     found = comparison(findings)
-    show(found, f"{table(_rows(findings))}\n\n{found.summary}", kind="comparison", as_json=as_json)
+    following = f"\n\n{next_command('compare', out)}" if out else ""
+    show(found, f"{table(_rows(findings))}\n\n{found.summary}{following}", kind="comparison", as_json=as_json)
     return int(Exit.OK if found.verdict is Verdict.NON_INFERIOR else Exit.NOT_PROVEN)
 
 

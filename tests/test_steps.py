@@ -1,0 +1,63 @@
+"""The command line takes a run step by step, says the next command each time, and ends where `build` ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from clinquant.cli.main import run
+from tiny_bundle import write_pictures
+
+STEPS = (
+    ("train", "quantize"),
+    ("quantize", "export"),
+    ("export", "compare"),
+    ("compare", "report"),
+    ("report", "pack"),
+    ("pack", None),
+)
+CHOICES = ["--arch", "resnet20", "--size", "16", "--epochs", "1"]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pictures(tmp_path_factory.mktemp("data") / "pictures", each=40)
+
+
+@pytest.mark.slow
+def test_step_by_step_is_the_same_as_build(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    assert run(["split", str(pictures), "--out", str(out), *CHOICES]) == 0
+    captured = capsys.readouterr()
+    assert f"Next: clinquant train --out {out}" in captured.out and "Claim accuracy" in captured.err
+    for step, following in STEPS:
+        assert run([step, "--out", str(out)]) == (3 if step == "compare" else 0), capsys.readouterr().err
+        said = capsys.readouterr().out
+        assert following is None or f"Next: clinquant {following} --out {out}" in said
+    files = {path: path.read_bytes() for path in out.rglob("*.onnx")} | {out / "evidence.json": (out / "evidence.json").read_bytes()}
+    assert run(["build", str(pictures), "--out", str(out), *CHOICES, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == "" and json.loads(captured.out)["verdict"] == "INCONCLUSIVE"
+    assert {path: path.read_bytes() for path in files} == files, "build kept what the steps had made"
+    assert json.loads((out / "bundle" / "manifest.json").read_text())["bundle_version"] == 1
+    assert run(["verify", str(out / "bundle")]) == 0
+    assert run(["compare", str(out / "bundle")]) == 3
+    assert run(["predict", str(out / "bundle"), str(pictures / "dark")]) == 0
+    assert run(["build", str(pictures), "--out", str(out), *CHOICES, "--strict"]) == 3
+
+
+def test_a_step_without_a_run_says_how_to_begin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "--out", str(tmp_path)]) == 2
+    assert "error[run-missing]" in capsys.readouterr().err
+
+
+def test_audit_says_what_it_found(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy = pictures / "bright" / "again.png"
+    copy.write_bytes((pictures / "dark" / "dark0.png").read_bytes())
+    assert run(["audit", str(pictures)]) == 0
+    said = capsys.readouterr().out
+    assert "  bright/again.png = dark/dark0.png" in said
+    assert "cannot decide; 189 would" in said and "Next: clinquant build" in said
+    copy.unlink()
