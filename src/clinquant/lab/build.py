@@ -18,7 +18,7 @@ from clinquant.core.card import Card
 from clinquant.core.errors import ClinquantError
 from clinquant.core.predictions import Predictions
 from clinquant.data.audit import Audit, audit
-from clinquant.data.external import aligned
+from clinquant.data.external import External, align_classes, external_test
 from clinquant.data.pixels import Pixels
 from clinquant.data.read import read_study
 from clinquant.data.split import Split, split
@@ -104,8 +104,8 @@ def run_read(run: Run, options: BuildOptions) -> Study:
         write_text(path, text)
     for index, name in enumerate(options.tests):
         with run.narrator.progress(f"read {name}") as tick:
-            other = aligned(read_study(name, grey_window=options.grey_window, skip_broken=options.skip_broken, progress=tick), study)
-        write_json(run.path(f"external/{index}.json"), other, kind="study")
+            other = read_study(name, grey_window=options.grey_window, skip_broken=options.skip_broken, progress=tick)
+        write_json(run.path(f"external/{index}.study.json"), align_classes(other, study.classes, study.positive), kind="study")
     return study
 
 
@@ -122,12 +122,23 @@ def run_audit(run: Run, options: BuildOptions) -> Audit:
 
 def run_split(run: Run, options: BuildOptions) -> Split:
     """split.json."""
-    inputs = {"study": run.sha256("study.json"), "audit": run.sha256("audit.json"), "seed": options.seed}
+    externals = {kind: [f"external/{i}{end}.json" for i in range(len(options.tests))] for kind, end in (("raw", ".study"), ("new", ""))}
+    inputs = {
+        "study": run.sha256("study.json"),
+        "audit": run.sha256("audit.json"),
+        "seed": options.seed,
+        "external": [run.sha256(raw) for raw in externals["raw"]],
+    }
 
     def make() -> None:
-        write_json(run.path("split.json"), split(study_of(run), audit_of(run), seed=options.seed), kind="split")
+        study = study_of(run)
+        parts = split(study, audit_of(run), seed=options.seed)
+        write_json(run.path("split.json"), parts, kind="split")
+        for raw, new in zip(externals["raw"], externals["new"], strict=True):
+            other = read_json(run.path(raw), Study, kind="study")
+            write_json(run.path(new), external_test(study, parts, other), kind="external")
 
-    run.step("split", inputs, ("split.json",), make)
+    run.step("split", inputs, ("split.json", *externals["new"]), make)
     return split_of(run)
 
 
@@ -216,7 +227,7 @@ def run_export(run: Run, options: BuildOptions) -> None:
 def run_prove(run: Run, options: BuildOptions) -> Evidence:
     """claims.json, then evidence.json."""
     study, parts = study_of(run), split_of(run)
-    external = {f"{index}": read_json(run.path(f"external/{index}.json"), Study, kind="study") for index in range(len(options.tests))}
+    external = {f"{index}": read_json(run.path(f"external/{index}.json"), External, kind="external") for index in range(len(options.tests))}
     claims = write_claims(run, study, parts, options.margin)
     inputs = {
         "claims": run.sha256("claims.json"),

@@ -11,6 +11,7 @@ from clinquant import __version__
 from clinquant.core.artifact import read_json, sha256_file, sha256_json
 from clinquant.core.card import Card
 from clinquant.core.predictions import Predictions
+from clinquant.data.external import External
 from clinquant.data.split import Split
 from clinquant.data.study import Study
 from clinquant.edge.bench import bench
@@ -69,12 +70,12 @@ def describe_test(study: Study, ids: Sequence[str], units: Mapping[str, str], re
     )
 
 
-def prove(run: Run, study: Study, split: Split, claims: Claims, external: Mapping[str, Study]) -> Evidence:
+def prove(run: Run, study: Study, split: Split, claims: Claims, external: Mapping[str, External]) -> Evidence:
     """Evidence of `float.onnx` and `integer.onnx` of the run, the test set read now and the read counted.
 
     Args:
         claims: as written down.
-        external: name -> study whose classes are this study's, every case of it a test case.
+        external: name -> another hospital's cases, new to the model.
     """
     cards = {file: read_json(run.path(f"cards/{file}.json"), Card, kind="card") for file in FILES}
     test = describe_test(study, split.test, split.units, reads=0)
@@ -131,10 +132,9 @@ def not_shown(study: Study, test: TestSet, card: Card, external: bool) -> list[s
     return sentences
 
 
-def _external(run: Run, study: Study, claims: Claims, cards: Mapping[str, Card], name: str) -> Pair:
-    ids = tuple(case.id for case in study.cases)
-    units = {case.id: case.group or case.id for case in study.cases}
-    return _pair(run, study, ids, units, claims, cards, f"external-{name}", describe_test(study, ids, units, reads=0))
+def _external(run: Run, other: External, claims: Claims, cards: Mapping[str, Card], name: str) -> Pair:
+    test = describe_test(other.study, other.ids, other.units, reads=0)
+    return _pair(run, other.study, other.ids, other.units, claims, cards, f"external-{name}", test)
 
 
 def _pair(
