@@ -6,15 +6,16 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from scipy.optimize import brentq, minimize_scalar
 from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.proportion import proportion_confint
 
 from clinquant.evidence.bootstrap import bootstrap, draws, macro_auc_difference, percentile_interval, proportion_difference
 from clinquant.evidence.delong import auc_components, delong
-from clinquant.evidence.interval import Interval, allow_unseen, normal_quantile, student_quantile
+from clinquant.evidence.interval import Interval, Stratum, allow_unseen, normal_quantile, reach_with_unseen, student_quantile
 from clinquant.evidence.mcnemar import mcnemar_p
 from clinquant.evidence.metrics import auc, log_odds, macro_auc
 from clinquant.evidence.tango import tango_interval, tango_statistic
@@ -185,13 +186,30 @@ def test_percentiles_widen_for_few_units() -> None:
     assert few.upper / many.upper == pytest.approx(np.sqrt(8 / 7) * stats.t.ppf(0.975, 7) / Z, rel=0.05)
 
 
-@settings(max_examples=50)
-@given(st.floats(-0.5, 0.5), st.floats(0, 0.3), st.floats(0, 0.3), st.floats(0, 1))
-def test_unseen_loss_only_widens(difference: float, left: float, right: float, unseen: float) -> None:
+@given(st.integers(0, 40), st.integers(1, 4000))
+def test_reach_with_unseen_is_close_to_wilsons_for_whole_failures(failed: int, passed: int) -> None:
+    """Whole units failing, seen reach z sqrt(p q / n): Wilson's upper bound, exact without a failure and never below it."""
+    n = failed + passed
+    p = failed / n
+    wilson = proportion_confint(failed, n, method="wilson")[1]
+    found = p + reach_with_unseen(Z * np.sqrt(p * (1 - p) / n), Stratum(n))
+    assert found >= wilson - 1e-9
+    if p < 0.03:
+        assert found == pytest.approx(wilson, rel=0.05 if failed else 1e-9)
+
+
+@given(st.floats(-0.5, 0.5), st.floats(0, 0.3), st.floats(0, 0.3), st.integers(0, 500), st.floats(0.1, 1))
+def test_unseen_loss_only_widens(difference: float, left: float, right: float, units: int, share: float) -> None:
     seen = Interval(difference - left, difference + right)
-    wide = allow_unseen(seen, difference, unseen)
-    assert -1 <= wide.lower <= seen.lower and seen.upper <= wide.upper <= 1
-    assert wide.lower <= max(-1.0, difference - unseen)
+    wide = allow_unseen(seen, difference, [Stratum(units, share)])
+    assert -1 <= wide.lower <= seen.lower and seen.upper <= wide.upper + 1e-12 and wide.upper <= 1
+    more = allow_unseen(seen, difference, [Stratum(units, share), Stratum(units / 2, share)])
+    assert more.lower <= wide.lower + 1e-12
+
+
+def test_seen_harm_is_not_excused_by_what_was_not_seen() -> None:
+    assert allow_unseen(Interval(-0.3, -0.1), -0.2, [Stratum(15)]).upper == -0.1
+    assert allow_unseen(Interval(-0.1, 0.1), 0.0, [Stratum(0)]) == Interval(-1.0, 1.0)
 
 
 def test_bootstrap_speed_leaves_room_for_a_hundred_thousand_cases() -> None:

@@ -98,9 +98,10 @@ class Finding:
         needed: such units that would decide at this margin if INCONCLUSIVE and all else stayed as seen; None when decided, or when no
             number would (the difference equals the margin, or a class has no case at all).
         shown: figures shown beside and not deciding. All: `smallest_margin` (any above it would pass). AUC: `bootstrap_lower` and
-            `bootstrap_upper` (before unseen loss is allowed for), `unseen` (that allowance), `delong_lower`, `delong_upper`,
-            `smallest_class_units`. Proportions: `lost` and `gained` (cases), `mcnemar_p`; with several images a unit also
-            `design_effect` and `unseen`, and McNemar's p is then only indicative, as it takes images for independent.
+            `bootstrap_upper` (before unseen loss is allowed for), `unseen` (what could be lost if nothing had been seen to change),
+            `delong_lower`, `delong_upper`, `smallest_class_units` (of the class that limits what can be decided). Proportions: `lost`
+            and `gained` (cases), `mcnemar_p`; with several images a unit also the bootstrap's ends, `unseen` and `design_effect`, and
+            McNemar's p is then only indicative, as it takes images for independent.
     """
 
     metric: str

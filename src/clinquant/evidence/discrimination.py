@@ -8,10 +8,10 @@ import numpy as np
 
 from clinquant.evidence.bootstrap import Statistic, macro_auc_difference, percentile_interval
 from clinquant.evidence.delong import delong
-from clinquant.evidence.interval import Interval, allow_unseen
+from clinquant.evidence.interval import Interval, Stratum, allow_unseen, reach_with_unseen
 from clinquant.evidence.metrics import Floats, log_odds, macro_auc
 from clinquant.evidence.paired import Paired
-from clinquant.evidence.power import unseen_auc_losses
+from clinquant.evidence.power import macro_strata
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,13 +53,14 @@ class Discrimination:
         return macro_auc_difference(log_odds(table.baseline.scores), log_odds(table.candidate.scores), table.labels, table.unit_of_case)
 
     def interval(self, differences: Floats | None, times: float = 1.0) -> Interval:
-        """Bootstrap interval by unit, at least as wide as what units like none in the test set could change.
+        """Bootstrap interval by unit, with what units like none seen to fail may still lose.
 
         Args:
             differences: [b] of the bootstrap by unit.
             times: as many units as were seen, in the same mix of classes, for planning.
         """
-        return allow_unseen(self._drawn(differences).projected(self.difference, times), self.difference, max(self._unseen(times)))
+        drawn = self._drawn(differences).projected(self.difference, times)
+        return allow_unseen(drawn, self.difference, self._strata(times), self.confidence)
 
     def needed_without_cases(self, margin: float) -> int | None:
         """None: no number of units gives an AUC where a class is missing."""
@@ -67,9 +68,9 @@ class Discrimination:
 
     def shown(self, differences: Floats | None) -> dict[str, float]:
         """Figures beside the interval (see `Finding.shown`)."""
-        table, drawn, unseen = self.paired, self._drawn(differences), self._unseen()
-        figures = {"bootstrap_lower": drawn.lower, "bootstrap_upper": drawn.upper, "unseen": max(unseen)}
-        figures["smallest_class_units"] = float(table.units_by_class()[unseen.index(max(unseen))])
+        table, drawn = self.paired, self._drawn(differences)
+        unseen, units = max((reach_with_unseen(0.0, stratum, self.confidence), stratum.units) for stratum in self._strata())
+        figures = {"bootstrap_lower": drawn.lower, "bootstrap_upper": drawn.upper, "unseen": unseen, "smallest_class_units": units}
         exact = delong(table.baseline.scores, table.candidate.scores, table.labels, table.unit_of_case, self.confidence)
         if exact is not None:
             figures |= {"delong_lower": exact.interval.lower, "delong_upper": exact.interval.upper}
@@ -80,11 +81,10 @@ class Discrimination:
         present = [units for units in self.paired.units_by_class() if units]
         return percentile_interval(differences, min(present), self.confidence)
 
-    def _unseen(self, times: float = 1.0) -> tuple[float, ...]:
-        """Macro AUC that may be lost unseen in each class (see `power.unseen_auc_losses`)."""
+    def _strata(self, times: float = 1.0) -> tuple[Stratum, ...]:
+        """The classes as units that may fail unseen, `times` as many as there are."""
         units = [times * n for n in self.paired.units_by_class()]
-        images = np.bincount(self.paired.labels, minlength=len(units)).astype(np.float64)
-        return unseen_auc_losses(units, images.tolist(), self.confidence)
+        return macro_strata(units, np.bincount(self.paired.labels, minlength=len(units)).astype(np.float64).tolist())
 
 
 def discrimination(paired: Paired, confidence: float) -> Discrimination:

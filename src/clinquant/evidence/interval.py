@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -26,24 +27,49 @@ class Interval:
         return Interval(difference + (self.lower - difference) / times**0.5, difference + (self.upper - difference) / times**0.5)
 
 
-def allow_unseen(seen: Interval, difference: float, unseen: float) -> Interval:
-    """`seen`, at least `unseen` wide to either side of `difference`: what cases like none in the test set could still change.
+@dataclass(frozen=True)
+class Stratum:
+    """Units that could fail without any like them having been seen to.
+
+    Attributes:
+        units: independent units, 0 or more; a fraction when planning.
+        share: what the metric loses when all of them fail, 0 to 1.
+    """
+
+    units: float
+    share: float = 1.0
+
+
+def allow_unseen(seen: Interval, difference: float, strata: Sequence[Stratum], confidence: float = 0.95) -> Interval:
+    """`seen`, reaching at least as far from `difference` as failures that the test set did not happen to hold may.
 
     The upper end is left alone where harm has been seen (`seen` lies wholly below 0): loss that has happened is no longer a
     matter of what was not seen.
     """
-    upper = seen.upper if seen.upper < 0 else max(seen.upper, difference + unseen)
-    return Interval(max(-1.0, min(seen.lower, difference - unseen)), min(1.0, upper))
+    down = max(reach_with_unseen(difference - seen.lower, stratum, confidence) for stratum in strata)
+    up = max(reach_with_unseen(seen.upper - difference, stratum, confidence) for stratum in strata)
+    upper = seen.upper if seen.upper < 0 else difference + up
+    return Interval(max(-1.0, difference - down), min(1.0, upper))
 
 
-def tail(confidence: float) -> float:
-    """One-sided error of a two-sided interval: 0.025 for 95%."""
-    return (1.0 - confidence) / 2.0
+def reach_with_unseen(reach: float, stratum: Stratum, confidence: float = 0.95) -> float:
+    """How far an interval must reach whose seen part reaches `reach`: the u that solves u^2 = reach^2 + z^2 w^2 p (1 - p) / n, p = u / w.
+
+    Any loss u beyond the difference seen is put down to whole units failing with chance p, of which the seen variance knows nothing; w is
+    what the metric loses if all n do. That is Wilson's score interval (1927, JASA 22, 209-212) when the seen failures are whole as
+    well, and w z^2 / (n + z^2), Tango's bound without a flip, when nothing was seen to change.
+    """
+    reach = max(0.0, reach)
+    if stratum.units <= 0:
+        return max(reach, stratum.share)
+    a = normal_quantile(confidence) ** 2 / stratum.units
+    b = a * stratum.share
+    return max(reach, (b + math.sqrt(b * b + 4.0 * (1.0 + a) * reach * reach)) / (2.0 * (1.0 + a)))
 
 
 def normal_quantile(confidence: float) -> float:
     """z of a two-sided interval: 1.959964 for 0.95."""
-    return -NormalDist().inv_cdf(tail(confidence))
+    return -NormalDist().inv_cdf((1.0 - confidence) / 2.0)
 
 
 @lru_cache(maxsize=256)

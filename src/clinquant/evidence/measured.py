@@ -12,7 +12,7 @@ from clinquant.evidence.bootstrap import bootstrap, macro_auc_difference, percen
 from clinquant.evidence.interval import Interval, allow_unseen, normal_quantile
 from clinquant.evidence.metrics import Ints, Mask, log_odds, macro_auc
 from clinquant.evidence.paired import Paired, pair_up
-from clinquant.evidence.power import unseen_auc_losses
+from clinquant.evidence.power import macro_strata
 from clinquant.evidence.proportions import design_effect
 
 
@@ -80,8 +80,8 @@ def _auc_interval(table: Paired, value: float, confidence: float, seed: int) -> 
     drawn = bootstrap([statistic], table.units, cells=len(table.labels), seed=seed)[0] + 0.5
     units = table.units_by_class()
     seen = percentile_interval(drawn, min(count for count in units if count), confidence)
-    unseen = max(unseen_auc_losses(units, np.bincount(table.labels, minlength=len(units)).astype(float).tolist(), confidence))
-    widened = allow_unseen(seen, value, unseen)
+    images = np.bincount(table.labels, minlength=len(units)).astype(float).tolist()
+    widened = allow_unseen(seen, value, macro_strata(units, images), confidence)
     return Interval(max(0.0, widened.lower), min(1.0, max(widened.upper, value)))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
-from clinquant.evidence.interval import Interval, normal_quantile, tail
+from clinquant.evidence.interval import Interval, Stratum, normal_quantile, reach_with_unseen
 from clinquant.evidence.tango import tango_interval
 
 MOST_UNITS = 10**6
@@ -86,32 +86,23 @@ def cases_for_discordance(discordance: float, margin: float, *, confidence: floa
     return max(math.ceil(quantiles**2 * discordance / margin**2), cases_needed(margin, confidence))
 
 
-def unseen_share(units: int, confidence: float = 0.95) -> float:
-    """Share of a class that may fail although none of its `units` did: -ln((1 - confidence) / 2) / units, 3.69 / n at 95%.
+def macro_strata(units: Sequence[float], images: Sequence[float]) -> tuple[Stratum, ...]:
+    """Each class as units that may fail unseen, with the macro AUC that goes with them.
 
-    The rule of three (Hanley & Lippman-Hand 1983, JAMA 249, 1743-1745) at this level; 1 when there are no units.
-    """
-    return min(1.0, -math.log(tail(confidence)) / units) if units else 1.0
-
-
-def unseen_auc_losses(units: Sequence[float], images: Sequence[float], confidence: float = 0.95) -> tuple[float, ...]:
-    """Macro AUC that may be lost unseen in each class, were its unseen share ranked last among its own and first elsewhere.
-
-    A share f of class k destroyed costs f of k's own one-versus-rest AUC and, as the counter-cases of one other class j, at most
-    f n_k / (n - n_j) of j's; the macro mean divides the sum by K. With two classes that is f, with many it tends to f / K.
+    A failed case of class k is ranked last among its own, which costs its part of k's one-versus-rest AUC, and at worst first for one
+    other class j, where it is n_k / (n - n_j) of the counter-cases; the macro mean divides by K. So the share of class k is
+    (1 + max_j n_k / (n - n_j)) / K: 1 with two classes, about 1 / K with many.
 
     Args:
         units: independent units of each class.
         images: cases of each class, in the same order.
-        confidence: of the two-sided interval.
     """
     k, total = len(units), sum(images)
-    losses = []
+    strata = []
     for own, (n_units, n_images) in enumerate(zip(units, images, strict=True)):
-        shares = [n_images / (total - other) for j, other in enumerate(images) if j != own and total > other]
-        share = min(1.0, -math.log(tail(confidence)) / n_units) if n_units else 1.0
-        losses.append(min(1.0, share * (1.0 + max(shares, default=1.0)) / k))
-    return tuple(losses)
+        elsewhere = [n_images / (total - other) for j, other in enumerate(images) if j != own and total > other]
+        strata.append(Stratum(n_units, min(1.0, (1.0 + max(elsewhere, default=1.0)) / k)))
+    return tuple(strata)
 
 
 def units_to_decide(projected: Callable[[int], Interval], units: int, margin: float) -> int | None:
@@ -153,19 +144,19 @@ def _proportion_decidable(metric: str, name: str | None, units: int, margin: flo
 
 def _auc_decidable(units_by_class: Mapping[str, int], margin: float, confidence: float) -> Decidable:
     units = list(units_by_class.values())
-    losses = unseen_auc_losses(units, units, confidence)
+
+    def unseen(times: float) -> list[float]:
+        scaled = [times * n for n in units]
+        return [reach_with_unseen(0.0, stratum, confidence) for stratum in macro_strata(scaled, units)]
+
+    losses = unseen(1.0)
     worst = max(range(len(units)), key=lambda k: losses[k])
-
-    def projected(limiting: int) -> Interval:
-        scaled = [n * limiting / units[worst] for n in units]
-        return Interval(-max(unseen_auc_losses(scaled, scaled, confidence)), 1.0)
-
     return Decidable(
         metric="auc",
         class_name=None,
         limited_by=list(units_by_class)[worst],
         units=units[worst],
-        needed=units_to_decide(projected, 1, margin) if units[worst] else None,
+        needed=units_to_decide(lambda n: Interval(-max(unseen(n / units[worst])), 1.0), 1, margin) if units[worst] else None,
         decidable=losses[worst] < margin,
         smallest_margin=losses[worst],
     )

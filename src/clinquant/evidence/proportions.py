@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clinquant.evidence.bootstrap import Statistic, percentile_interval, proportion_difference
-from clinquant.evidence.interval import Interval, allow_unseen
+from clinquant.evidence.interval import Interval, Stratum, allow_unseen, reach_with_unseen
 from clinquant.evidence.mcnemar import mcnemar_p
 from clinquant.evidence.metrics import Floats, Ints, Mask
 from clinquant.evidence.paired import Paired
@@ -79,10 +79,10 @@ class Proportion:
         return proportion_difference(self.change, self.paired.unit_of_case[self.cases], self.paired.units)
 
     def interval(self, differences: Floats | None, times: float = 1.0) -> Interval:
-        """Tango's score interval where every unit is one case, else the widest of three (`docs/methods/evidence.md`).
+        """Tango's score interval where every unit is one case, else the wider of two (`docs/methods/evidence.md`).
 
-        The bootstrap by unit; Tango's interval at the effective number of cases m / design effect, which does not collapse where few
-        cases flip; and what units like none seen to flip could still do (Tango's interval of as many units, none of them flipped).
+        The bootstrap by unit, with what units like none seen to fail may still lose; and Tango's interval at the effective number of
+        cases m / design effect. Neither collapses where few cases or none flip.
 
         Args:
             differences: [b] of the bootstrap by unit; None where every unit is one case.
@@ -91,15 +91,12 @@ class Proportion:
         if differences is None:
             return self._score(times)
         drawn = percentile_interval(differences, self.units, self.confidence).projected(self.difference, times)
-        return allow_unseen(drawn.union(self._score(times / self.design_effect)), self.difference, self.unseen(times))
+        widened = allow_unseen(drawn, self.difference, [Stratum(times * self.units)], self.confidence)
+        return widened.union(self._score(times / self.design_effect))
 
     def needed_without_cases(self, margin: float) -> int | None:
         """Units that would decide at best, said where the test set has none."""
         return cases_needed(margin, self.confidence)
-
-    def unseen(self, times: float = 1.0) -> float:
-        """Loss that as many units leave possible when none of them is seen to flip."""
-        return -tango_interval(0, 0, times * self.units, self.confidence).lower
 
     @property
     def design_effect(self) -> float:
@@ -109,7 +106,12 @@ class Proportion:
     def shown(self, differences: Floats | None) -> dict[str, float]:
         """Figures beside the interval (see `Finding.shown`)."""
         flips = {"lost": float(self.lost), "gained": float(self.gained), "mcnemar_p": mcnemar_p(self.lost, self.gained)}
-        return flips if differences is None else {**flips, "design_effect": self.design_effect, "unseen": self.unseen()}
+        if differences is None:
+            return flips
+        drawn = percentile_interval(differences, self.units, self.confidence)
+        unseen = reach_with_unseen(0.0, Stratum(self.units), self.confidence)
+        ends = {"bootstrap_lower": drawn.lower, "bootstrap_upper": drawn.upper}
+        return {**flips, **ends, "unseen": unseen, "design_effect": self.design_effect}
 
     def _score(self, times: float) -> Interval:
         return tango_interval(times * self.lost, times * self.gained, times * len(self.cases), self.confidence)
