@@ -16,7 +16,7 @@ Written by `make docs` from `--help`; a test compares. Exit codes and error code
 
 def reference() -> str:
     """The page: the group's help, then each command's."""
-    top = click.Context(cli, info_name="clinquant", terminal_width=100, color=False)
+    top = click.Context(cli, info_name="clinquant", terminal_width=100, color=False, **cli.context_settings)
     parts = [HEAD, _section("clinquant", cli.get_help(top))]
     for name in COMMANDS:
         command = cli.get_command(top, name)
