@@ -19,8 +19,8 @@ STRONGEST = 0.62
 def contrast(pixels: NDArray[np.uint8], maps: NDArray[np.float32], for_class: int, against: int) -> NDArray[np.uint8]:
     """The picture [h, w, 3] tinted by `maps[for_class] - maps[against]`: orange where above zero, blue where below.
 
-    The spatial mean of that difference is (but for the bias) the difference of the two logits, so the tint shows what tipped
-    the decision. The strongest place of each picture is fully tinted: tints of two pictures are not to be compared.
+    The spatial mean of that difference is (but for the bias) the difference of the two logits, so the tint shows where
+    the picture argues for either class. The strongest place of each picture is fully tinted: tints of two pictures are not to be compared.
 
     Args:
         pixels: uint8 [h, w, 3].

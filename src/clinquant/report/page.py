@@ -84,6 +84,7 @@ def render(
             warnings=tuple(dict.fromkeys([*audit.warnings, *split.warnings])),
             curves=curves(evidence, predictions),
             confusions=confusions(evidence.confusion, evidence.classes),
+            thresholded=any(point.threshold is not None for point in evidence.operating_points.values()),
             flips=flips(evidence, predictions, images, class_maps),
             measures=measures(evidence),
             externals=externals(evidence),

@@ -24,9 +24,7 @@ VERDICTS = {
     Verdict.INCONCLUSIVE: "Inconclusive",
 }
 
-UNITS = {"patient": "patients", "image": "images", "group": "groups of copies"}
-
-THRESHOLDS = {"own": "own thresholds", "baseline": "the float file’s threshold for both"}
+THRESHOLDS = {None: "the highest score decides", "own": "own thresholds", "baseline": "the float file’s threshold for both"}
 
 
 def rate(value: float | None, decimals: int = 3) -> str:
@@ -112,8 +110,13 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def plural_unit(unit: str) -> str:
-    """The independent unit in the plural: `patients`, `images`, `groups of copies`."""
-    return UNITS.get(unit, unit + "s")
+    """The independent unit in the plural.
+
+    >>> plural_unit("patient"), plural_unit("group of copies")
+    ('patients', 'groups of copies')
+    """
+    head, space, tail = unit.partition(" ")
+    return f"{head}s{space}{tail}"
 
 
 def metric_name(metric: str) -> str:

@@ -61,7 +61,7 @@ def _row(finding: Finding, plot: Svg) -> FindingRow:
     return FindingRow(
         metric=metric_name(finding.metric),
         class_name=finding.class_name,
-        threshold=THRESHOLDS.get(finding.threshold or "", ""),
+        threshold=_decision(finding),
         baseline=rate(finding.baseline),
         candidate=rate(finding.candidate),
         difference=signed(finding.difference),
@@ -75,6 +75,11 @@ def _row(finding: Finding, plot: Svg) -> FindingRow:
         beside=_beside(finding.shown or {}),
         plot=plot,
     )
+
+
+def _decision(finding: Finding) -> str:
+    """How a case is decided, where the metric rests on decisions."""
+    return "" if finding.metric == "auc" else THRESHOLDS[finding.threshold]
 
 
 def decides(finding: Finding) -> str:
@@ -93,13 +98,16 @@ def _methods(findings: Sequence[Finding]) -> tuple[str, ...]:
     used: dict[tuple[str, float, str], list[str]] = {}
     for finding in findings:
         names = used.setdefault((finding.method, finding.confidence, finding.unit), [])
-        name = metric_name(finding.metric)
-        if name not in names:
-            names.append(name if not names or name == "AUC" else name.lower())
+        if (name := metric_name(finding.metric)) not in names:
+            names.append(name)
     return tuple(
-        f"{', '.join(names)}: {method}, {100 * confidence:g}% two-sided, each {unit} independent"
+        f"{_listed(names)}: {method}, {100 * confidence:g}% two-sided, each {unit} independent"
         for (method, confidence, unit), names in used.items()
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join([names[0], *(name if name.isupper() else name.lower() for name in names[1:])])
 
 
 def _beside(shown: Mapping[str, float]) -> str:

@@ -19,7 +19,7 @@ def provenance(evidence: Evidence, plan: Mapping[str, Any]) -> tuple[Row, ...]:
     rows += [(f"{file.capitalize()} file, sha256", facts.sha256, True) for file, facts in evidence.files.items()]
     rows += [
         ("Test set, sha256", evidence.test.sha256, True),
-        ("Test set read", reads(evidence.test.reads), False),
+        ("Test set read, counted for this user", reads(evidence.test.reads), False),
         ("Claims fixed before reading it, sha256", evidence.claims_sha256, True),
     ]
     rows += [("Runtime", evidence.runtime, False), ("Machine", evidence.machine, False)]
@@ -34,12 +34,12 @@ def parent_rows(evidence: Evidence, predictions: Mapping[str, Predictions]) -> t
 
 
 def reads(times: int) -> str:
-    """How often the locked test set was read on this machine, in words.
+    """How often the locked test set was read by this user, in words.
 
     >>> reads(1), reads(3)
-    ('once on this machine', '3 times on this machine: the more often, the weaker the evidence')
+    ('once', '3 times: the more often, the weaker the evidence')
     """
-    return "once on this machine" if times == 1 else f"{whole(times)} times on this machine: the more often, the weaker the evidence"
+    return "once" if times == 1 else f"{whole(times)} times: the more often, the weaker the evidence"
 
 
 def model_rows(evidence: Evidence) -> tuple[Row, ...]:
@@ -48,8 +48,11 @@ def model_rows(evidence: Evidence) -> tuple[Row, ...]:
 
 
 def plan_rows(plan: Mapping[str, Any]) -> tuple[Row, ...]:
-    """The plan's plain values; nested ones stand in plan.json."""
-    plain = {name: value for name, value in plan.items() if isinstance(value, str | int | float | bool) and name != "command"}
+    """The plan's plain values and those one level below; lists stand in plan.json."""
+    flat: dict[str, Any] = {}
+    for name, value in plan.items():
+        flat |= {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, Mapping) else {name: value}
+    plain = {name: value for name, value in flat.items() if isinstance(value, str | int | float) and name != "command"}
     return tuple((_words(name), _value(value), False) for name, value in plain.items())
 
 
