@@ -24,7 +24,7 @@ VERDICTS = {
     Verdict.INCONCLUSIVE: "Inconclusive",
 }
 
-THRESHOLDS = {None: "the highest score decides", "own": "own thresholds", "baseline": "the float file’s threshold for both"}
+THRESHOLDS = {None: "by highest score", "own": "own thresholds", "baseline": "the float file’s threshold for both"}
 
 
 def rate(value: float | None, decimals: int = 3) -> str:
@@ -113,10 +113,14 @@ def plural_unit(unit: str) -> str:
     """The independent unit in the plural.
 
     >>> plural_unit("patient"), plural_unit("group of copies")
-    ('patients', 'groups of copies')
+    ('patients', 'distinct pictures')
     """
-    head, space, tail = unit.partition(" ")
-    return f"{head}s{space}{tail}"
+    return f"{single_unit(unit)}s"
+
+
+def single_unit(unit: str) -> str:
+    """The independent unit for a reader: a group of copies is one picture, however often it was stored."""
+    return "distinct picture" if unit == "group of copies" else unit
 
 
 def metric_name(metric: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from clinquant.evidence.claims import Finding, Role, Verdict
 from clinquant.report.plots.axes import Svg
 from clinquant.report.plots.forest import forest_axis, forest_row, forest_scale
-from clinquant.report.wording import MINUS, THRESHOLDS, VERDICTS, decimals_for, metric_name, plural_unit, rate, signed, whole
+from clinquant.report.wording import MINUS, THRESHOLDS, VERDICTS, decimals_for, metric_name, plural_unit, rate, signed, single_unit, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ def _row(finding: Finding, plot: Svg) -> FindingRow:
         interval=f"{signed(finding.lower, decimals)} to {signed(finding.upper, decimals)}" if bounded else "no interval",
         margin=f"{MINUS}{finding.margin:g}",
         method=f"{finding.method}, {100 * finding.confidence:g}%",
-        independent=f"{whole(finding.n)} {finding.unit if finding.n == 1 else plural_unit(finding.unit)}",
+        independent=f"{whole(finding.n)} {single_unit(finding.unit) if finding.n == 1 else plural_unit(finding.unit)}",
         verdict=VERDICTS[finding.verdict],
         code=finding.verdict.value,
         decides=decides(finding),
@@ -101,7 +101,7 @@ def _methods(findings: Sequence[Finding]) -> tuple[str, ...]:
         if (name := metric_name(finding.metric)) not in names:
             names.append(name)
     return tuple(
-        f"{_listed(names)}: {method}, {100 * confidence:g}% two-sided, each {unit} independent"
+        f"{_listed(names)}: {method}, {100 * confidence:g}% two-sided, each {single_unit(unit)} independent"
         for (method, confidence, unit), names in used.items()
     )
 

@@ -67,7 +67,8 @@ def _tally(findings: Sequence[Finding]) -> str:
     """How many primary claims came out each way."""
     if findings and len({finding.verdict for finding in findings}) == 1:
         word = VERDICTS[findings[0].verdict].lower()
-        return f"the one primary claim is {word}" if len(findings) == 1 else f"all {len(findings)} primary claims are {word}"
+        every = {1: "the one primary claim is", 2: "both primary claims are"}.get(len(findings), f"all {len(findings)} primary claims are")
+        return f"{every} {word}"
     tally = {verdict: sum(finding.verdict is verdict for finding in findings) for verdict in Verdict}
     parts = [f"{whole(number)} {VERDICTS[verdict].lower()}" for verdict, number in tally.items() if number]
     return f"{counted(len(findings), 'primary claim')}: {', '.join(parts)}" if findings else "no primary claim"
