@@ -1,0 +1,186 @@
+"""The whole job on made pictures: resumed, repeated, refused where it must be."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clinquant.core.artifact import sha256_file
+from clinquant.core.errors import ClinquantError
+from clinquant.core.predictions import Predictions
+from clinquant.edge.verify import verify
+from clinquant.evidence.claims import Verdict
+from clinquant.lab.build import build, evidence_of, split_of, study_of
+from clinquant.lab.options import BuildOptions
+from clinquant.lab.run import Run, Silent
+
+TINY = {"arch": "resnet20", "size": 16, "epochs": 2}
+
+
+def write_patients(folder: Path, *, patients: int = 40, images: int = 3, seed: int = 0) -> Path:
+    """`folder/healthy/` and `folder/ill/`: noise, the ill with a bright square; several images a patient, in a CSV."""
+    rng = np.random.default_rng(seed)
+    rows = ["path,patient"]
+    for index in range(patients):
+        name = "ill" if index % 2 else "healthy"
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for image in range(images):
+            pixels = rng.integers(0, 130, (24, 24), dtype=np.uint8)
+            if index % 2:
+                row, column = rng.integers(2, 14, 2)
+                pixels[row : row + 7, column : column + 7] = rng.integers(150, 255)
+            path = folder / name / f"p{index}_{image}.png"
+            Image.fromarray(pixels).save(path)
+            rows.append(f"{path.relative_to(folder).as_posix()},p{index}")
+    (folder / "patients.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def patients(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_patients(tmp_path_factory.mktemp("data") / "patients")
+
+
+@pytest.fixture(scope="module")
+def built(patients: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("built") / "run"
+    other = write_patients(tmp_path_factory.mktemp("other") / "hospital", patients=12, seed=9)
+    build(BuildOptions(data=str(patients), groups=str(patients / "patients.csv"), tests=(str(other),), **TINY), out)
+    return out
+
+
+def options_of(out: Path) -> BuildOptions:
+    from clinquant.lab.steps import plan_of
+
+    return plan_of(Run(out)).options
+
+
+class Listener(Silent):
+    """Keeps what was said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def test_evidence_is_of_the_files_that_lie_there(built: Path) -> None:
+    evidence = evidence_of(Run(built))
+    for file in ("float", "integer"):
+        assert evidence.files[file].sha256 == sha256_file(built / f"{file}.onnx")
+        predictions = Predictions.read(built / f"predictions/test.{file}.csv")
+        assert predictions.model_sha256 == evidence.files[file].sha256
+        assert predictions.ids == split_of(Run(built)).test
+    assert sha256_file(built / "bundle/model.onnx") == evidence.files["integer"].sha256
+    verify(built / "bundle")
+
+
+def test_no_patient_crosses_the_split_and_is_the_unit(built: Path) -> None:
+    run = Run(built)
+    parts, group = split_of(run), {case.id: case.group for case in study_of(run).cases}
+    sides = [{group[case] for case in side} for side in (parts.train, parts.tune, parts.test)]
+    assert all(a.isdisjoint(b) for i, a in enumerate(sides) for b in sides[i + 1 :])
+    evidence = evidence_of(run)
+    assert evidence.test.unit == "patient" and evidence.test.units == len(sides[2]) < evidence.test.images
+    assert evidence.verdict is not Verdict.NON_INFERIOR, "eight patients show nothing"
+
+
+def test_the_external_hospital_is_proven_beside(built: Path) -> None:
+    (pair,) = evidence_of(Run(built)).external
+    assert pair.test.images == 36 and pair.test.name == "hospital"
+    assert (built / "predictions/external-0.integer.csv").exists()
+
+
+def test_claims_were_written_before_and_are_hashed(built: Path) -> None:
+    evidence = evidence_of(Run(built))
+    claims = json.loads((built / "claims.json").read_text())
+    assert len(claims["claims"]) == len(evidence.claims) and claims["test_sha256"] == evidence.test.sha256
+    assert (built / "claims.json").stat().st_mtime_ns <= (built / "predictions/test.float.csv").stat().st_mtime_ns
+
+
+def test_the_same_command_again_does_nothing_and_reads_no_test_set(built: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in built.rglob("*") if path.suffix in (".onnx", ".csv", ".safetensors", ".html")}
+    listener = Listener()
+    evidence = build(options_of(built), built, listener)
+    assert evidence.test.reads == 1
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert sum("done before, kept" in line for line in listener.lines) >= 7
+
+
+def test_another_margin_proves_again_but_trains_nothing(built: Path, tmp_path: Path) -> None:
+    trained = (built / "float.safetensors").stat().st_mtime_ns
+    original = options_of(built)
+    evidence = build(replace(original, margin=0.3), built)
+    assert {claim.margin for claim in evidence.claims} == {0.3} and evidence.test.reads == 2
+    assert (built / "float.safetensors").stat().st_mtime_ns == trained
+    assert json.loads((built / "bundle/manifest.json").read_text())["bundle_version"] == 2
+    build(original, built)
+
+
+def test_same_seed_gives_the_same_bytes(built: Path, patients: Path, tmp_path: Path) -> None:
+    build(replace(options_of(built), tests=()), tmp_path / "again")
+    for name in ("float.safetensors", "float.onnx", "integer.onnx", "qdq.onnx"):
+        assert sha256_file(tmp_path / "again" / name) == sha256_file(built / name), name
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_killed_at_twenty_random_moments_ends_in_the_same_files(patients: Path, tmp_path: Path) -> None:
+    harness = Path(__file__).with_name("killed_build.py")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, str(harness), str(patients), str(tmp_path), "20"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr
+    outcome = json.loads(done.stdout)
+    assert all(files == outcome["unbroken"] for files in outcome["killed"])
+    assert len(outcome["steps"]) >= 4, "the kills must have struck in several steps"
+
+
+def test_a_foreign_folder_is_left_alone(patients: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(ClinquantError) as caught:
+        build(BuildOptions(data=str(patients), **TINY), tmp_path)
+    assert caught.value.code == "output-foreign"
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_two_runs_on_one_output(built: Path) -> None:
+    with Run(built).locked(), pytest.raises(ClinquantError) as caught, Run(built).locked():
+        raise AssertionError("locked twice")
+    assert caught.value.code == "output-busy"
+
+
+@pytest.mark.parametrize(
+    "changes,code",
+    [
+        ({"recipe": "magic"}, "recipe-unknown"),
+        ({"bits": "w9a9"}, "bits-unsupported"),
+        ({"threshold": "best"}, "threshold-rule"),
+        ({"positive": "purple"}, "positive-unknown"),
+        ({"arch": "resnet1000"}, "arch-unknown"),
+        ({"data": "/nowhere/at/all"}, "data-missing"),
+    ],
+)
+def test_a_bad_choice_ends_before_any_training(changes: dict[str, str], code: str, patients: Path, tmp_path: Path) -> None:
+    with pytest.raises(ClinquantError) as caught:
+        build(BuildOptions(**({"data": str(patients)} | TINY | changes)), tmp_path / "run")
+    assert caught.value.code == code
+    assert not (tmp_path / "run/float.safetensors").exists()
+
+
+def test_a_broken_image_is_named_or_left_out(tmp_path: Path) -> None:
+    data = write_patients(tmp_path / "data", patients=30, images=1)
+    (data / "ill" / "p1_0.png").write_bytes((data / "ill" / "p1_0.png").read_bytes()[:100])
+    with pytest.raises(ClinquantError) as caught:
+        build(BuildOptions(data=str(data), **TINY), tmp_path / "run")
+    assert caught.value.code == "image-broken" and "ill/p1_0.png" in caught.value.message
+    evidence = build(BuildOptions(data=str(data), skip_broken=True, **TINY), tmp_path / "run")
+    assert evidence.test.images > 0 and "ill/p1_0.png" in study_of(Run(tmp_path / "run")).broken
