@@ -87,7 +87,7 @@ def _panels(known: Mapping[str, Predictions]) -> tuple[tuple[Panel, ...], int]:
     panels = tuple(
         Panel(
             classes[k],
-            f"AUC {rate(aucs['float'][k])} float, {rate(aucs['integer'][k])} integer",
+            f"AUC {rate(aucs['float'][k])} → {rate(aucs['integer'][k])}",
             small_roc_plot({file: roc(odds[file][:, k], labels == k) for file in FILES}, {file: aucs[file][k] for file in FILES}),
         )
         for k in shown
