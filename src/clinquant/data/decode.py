@@ -20,7 +20,7 @@ FULL_WINDOW = (0, 65535)
 MOST_PIXELS = 80_000_000
 """A larger picture is refused unread: a small file may claim a size that fills the memory (a decompression bomb)."""
 
-FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
 """Only these decoders are ever tried: others (EPS, for one) start programs."""
 
 IMAGE_SUFFIXES = frozenset(

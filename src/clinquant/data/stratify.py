@@ -57,13 +57,17 @@ def _seat(label: int, units: Labels, placed: dict[str, str], sides: list[str], o
 
 
 def proportional(counts: Mapping[int, int], wanted: int) -> dict[int, int]:
-    """`wanted` divided as `counts` are, by largest remainders (Hamilton), at least one a class while it lasts; never over `counts`."""
-    total = sum(counts.values())
-    wanted = min(wanted, total)
-    given = {label: min(count, wanted * count // total) for label, count in counts.items()} if total else {}
-    while (left := wanted - sum(given.values())) > 0:
-        open_labels = [label for label in counts if given[label] < counts[label]]
-        open_labels.sort(key=lambda label: (given[label] > 0, given[label] - wanted * counts[label] / total, label))
-        for label in open_labels[:left]:
-            given[label] += 1
-    return given
+    """`wanted` places divided as `counts` are, by largest remainders (Hamilton's rule), never over `counts`.
+
+    Every class has a place of its own before the rest is divided, if there are as many places as classes.
+    """
+    wanted = min(wanted, sum(counts.values()))
+    places = dict.fromkeys(counts, int(wanted >= len(counts)))
+    room = {label: count - places[label] for label, count in counts.items()}
+    left, total = wanted - sum(places.values()), sum(room.values())
+    for label in counts:
+        places[label] += left * room[label] // max(total, 1)
+    by_remainder = sorted(counts, key=lambda label: (-(left * room[label] % max(total, 1)), label))
+    for label in by_remainder[: wanted - sum(places.values())]:
+        places[label] += 1
+    return places
