@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import errno
 import json
 import os
 import sys
@@ -48,14 +50,17 @@ def _usage(error: click.ClickException) -> ClinquantError:
     fix = f"see '{command} --help'."
     if isinstance(error, click.NoSuchOption):
         if error.possibilities:
-            fix = f"did you mean {' or '.join(sorted(error.possibilities))}? {fix}"
+            near = difflib.get_close_matches(error.option_name, error.possibilities, n=1) or error.possibilities
+            fix = f"did you mean {near[0]}? {fix}"
         return ClinquantError("option-unknown", f"there is no option {error.option_name}.", fix=fix)
     return ClinquantError("usage", error.format_message(), fix=fix)
 
 
 def _of_the_system(error: BaseException) -> ClinquantError | None:
-    """The operating system's refusals to write; None for anything else."""
-    if not isinstance(error, OSError):
+    """The operating system's refusals to write; None for anything else, such as a file that we expected and that is not there."""
+    if os.strerror(errno.ENOSPC) in str(error):  # libraries that write by themselves wrap it in errors of their own
+        error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), getattr(error, "filename", None))
+    if not isinstance(error, OSError) or isinstance(error, FileNotFoundError):
         return None
     try:
         with writing_to(error.filename or "the output"):

@@ -25,6 +25,12 @@ from clinquant.core.errors import ClinquantError, Exit
 
 T = TypeVar("T")
 
+UNWRITABLE = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG),
+    *(errno.EFBIG, errno.EINVAL),
+)
+"""The system's reasons, apart from a full disk, for which nothing can be written at a place."""
+
 
 def sha256_bytes(data: bytes) -> str:
     """Hex sha256 of `data`."""
@@ -82,7 +88,7 @@ def writing_to(path: Path | str) -> Iterator[None]:
                 fix="free some space or choose another --out, then run the same command again; finished steps are kept.",
                 exit_code=Exit.ENVIRONMENT,
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+        if error.errno in UNWRITABLE:
             raise ClinquantError(
                 "output-unwritable",
                 f"cannot write {path}: {error.strerror}.",

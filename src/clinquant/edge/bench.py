@@ -37,10 +37,20 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A `ClinquantError` on its way between processes."""
+
+    code: str
+    message: str
+    fix: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Timings:
-    """What it answers."""
+    """What it answers: times, or the code, message and fix of what went wrong."""
 
     latency: dict[str, Latency]
+    failure: Failure | None = None
 
 
 def bench(
@@ -61,7 +71,8 @@ def bench(
         fresh: in a process of its own, where no other library's threads spin.
 
     Raises:
-        ClinquantError: `bench-outputs` when a file's answers are not finite, not repeatable or not of one shape; `bench-failed`.
+        ClinquantError: `bench-outputs` when a file's answers are not finite, not repeatable or not of one shape;
+            `model-unreadable`; `bench-failed` when the process died.
     """
     if runs < 3:
         raise ClinquantError("bench-runs", f"{runs} runs.", fix="give at least 3 runs.")
@@ -130,26 +141,28 @@ def _in_process(job: Job) -> dict[str, Latency]:
         write_json(request, job, kind="bench-job")
         command = [sys.executable, "-m", "clinquant.edge.bench", str(request), str(answer)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
+        if not answer.exists():
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise ClinquantError(
                 "bench-failed",
                 f"the timing process ended with {done.returncode}: {last}",
-                fix="see the message.",
+                fix="run it again; if it fails again, see 'clinquant doctor'.",
                 exit_code=Exit.ENVIRONMENT,
             )
-        return read_json(answer, Timings, kind="bench-timings").latency
+        timings = read_json(answer, Timings, kind="bench-timings")
+        if timings.failure:
+            raise ClinquantError(timings.failure.code, timings.failure.message, fix=timings.failure.fix)
+        return timings.latency
 
 
 def main(arguments: Sequence[str]) -> None:
-    """The fresh process: reads a job, writes its timings."""
-    timings = Timings(latency=measure(read_json(arguments[0], Job, kind="bench-job")))
+    """The fresh process: reads a job, writes its timings or what went wrong."""
+    try:
+        timings = Timings(latency=measure(read_json(arguments[0], Job, kind="bench-job")))
+    except ClinquantError as error:
+        timings = Timings(latency={}, failure=Failure(code=error.code, message=error.message, fix=error.fix))
     write_json(arguments[1], timings, kind="bench-timings")
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except ClinquantError as error:
-        print(error, file=sys.stderr)
-        sys.exit(int(error.exit_code))
+    main(sys.argv[1:])

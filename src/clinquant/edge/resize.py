@@ -6,6 +6,7 @@ uint8 with antialiasing agrees with Pillow's bilinear within one grey level and 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -88,10 +89,18 @@ def model_pixels(
     if not path.exists():
         with replacing(path) as temporary:
             array: Any = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+            _allocate(temporary)
             _fill(array, pixels, ids, preprocess, progress)
             array.flush()
             del array
     return np.asarray(np.load(path, mmap_mode="r"))
+
+
+def _allocate(path: Path) -> None:
+    """Makes the disk keep the whole file's room now: to write a mapped page that finds none would kill the process."""
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _fill(
