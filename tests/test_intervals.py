@@ -89,7 +89,7 @@ def test_mcnemar_is_statsmodels_exact(lost: int, gained: int) -> None:
 
 
 def delong_variance_by_pairs(before: np.ndarray, after: np.ndarray, positive: np.ndarray) -> float:
-    """DeLong, DeLong & Clarke-Pearson 1988, eq. 4 to 6, with the kernel written out: O(m n)."""
+    """DeLong, DeLong & Clarke-Pearson 1988, with the kernel written out: O(m n)."""
 
     def kernel(values: np.ndarray) -> np.ndarray:
         x, y = values[positive][:, None], values[~positive][None, :]

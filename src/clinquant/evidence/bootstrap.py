@@ -53,7 +53,7 @@ def percentile_interval(differences: Floats, units: int, confidence: float = 0.9
     """Percentile interval of bootstrap differences, expanded for few units.
 
     The percentiles are those of -sqrt(n / (n - 1)) t_{n-1} under the normal instead of the nominal ones (Hesterberg 2015, The American
-    Statistician 69, 371-386, sec. 5.3): plain percentiles are too narrow when n is small.
+    Statistician 69, 371-386): plain percentiles are too narrow when n is small.
 
     Args:
         differences: [b]; NaN are left out.

@@ -52,12 +52,12 @@ def reliability_bins(probabilities: NDArray[Any], hit: Mask, bins: int = BINS) -
 
 
 def ece(probabilities: Floats, labels: Ints, bins: int = BINS) -> float:
-    """Expected calibration error of the highest probability (Guo et al. 2017, eq. 3); probabilities [n, k]."""
+    """Expected calibration error of the highest probability (Guo et al. 2017); probabilities [n, k]."""
     return _gap(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels, bins)
 
 
 def classwise_ece(probabilities: Floats, labels: Ints, bins: int = BINS) -> float:
-    """Mean over classes of the calibration error of p_k (Kull et al. 2019, 1910.12656, eq. 3)."""
+    """Mean over classes of the calibration error of p_k (Kull et al. 2019, 1910.12656)."""
     return float(np.mean([_gap(probabilities[:, k], labels == k, bins) for k in range(probabilities.shape[1])]))
 
 
@@ -75,7 +75,7 @@ def nll(scores: NDArray[Any], labels: Ints) -> float:
 
 
 def fit_temperature(scores: NDArray[Any], labels: Ints) -> float:
-    """T in [0.05, 20] with the least cross-entropy of softmax(scores / T) (Guo et al. 2017, sec. 4.2).
+    """T in [0.05, 20] with the least cross-entropy of softmax(scores / T) (Guo et al. 2017).
 
     Differs from the paper in one imaginary case more, of uniform label, spread over all cases: targets are (1 - e) one-hot + e / k with
     e = 1 / (n + 1). So T does not run to its bound where tune has no error (as Platt's targets do for two classes).

@@ -1,7 +1,7 @@
 """Tango's score interval for the difference of two proportions measured on the same cases.
 
 Tango T (1998). Equivalence test and confidence interval for the difference in proportions for the paired-sample design.
-Statistics in Medicine 17, 891-908, eq. 4 to 9.
+Statistics in Medicine 17, 891-908.
 """
 
 from __future__ import annotations
