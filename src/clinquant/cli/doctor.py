@@ -12,6 +12,11 @@ from clinquant.cli.output import show, table
 if TYPE_CHECKING:
     from clinquant.edge.doctor import Health
 
+CLEARING = (
+    "Clear a cache by deleting its folder: it is filled again when it is needed.",
+    "Keep test-reads: it is no cache but the count of how often each test set was read.",
+)
+
 
 @click.command("doctor")
 @as_json
@@ -31,7 +36,7 @@ def _text(health: Health) -> str:
     rows += [(name, version or "not installed") for name, version in health.packages.items()]
     rows += [("processor", f"{health.machine}, {health.cores} cores; {speed}"), ("disk free", _size(health.disk_free))]
     rows += [(f"cache {name}", f"{_size(cache.bytes)} in {cache.path}") for name, cache in health.caches.items()]
-    return table(rows) + ("\nA cache may be deleted at any time; it is filled again when it is needed." if health.caches else "")
+    return "\n".join((table(rows), *(CLEARING if health.caches else ())))
 
 
 def _size(count: int) -> str:

@@ -19,7 +19,7 @@ PACKAGES = ("numpy", "onnx", "onnxruntime", "pillow", "torch", "safetensors", "j
 
 @dataclass(frozen=True, kw_only=True)
 class Cache:
-    """A folder of downloads that may be deleted at any time: its files' bytes in all."""
+    """A folder of what clinquant keeps for this user, and its files' bytes in all."""
 
     path: str
     bytes: int

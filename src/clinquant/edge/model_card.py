@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from clinquant.core.card import Card
 from clinquant.evidence.claims import Finding
-from clinquant.evidence.evidence import Evidence, Pair
+from clinquant.evidence.evidence import Evidence, Pair, TestSet
 
 
 def model_card(card: Card, evidence: Evidence) -> str:
@@ -69,10 +69,14 @@ def _metrics(evidence: Evidence) -> Iterator[str]:
 def _evaluation(evidence: Evidence) -> Iterator[str]:
     test = evidence.test
     counts = ", ".join(f"{name} {count}" for name, count in test.images_by_class.items())
-    yield f"- {test.name}: {test.images} images of {test.units} units ({test.unit}); {counts}."
+    yield f"- {test.name}: {_size(test)}; {counts}."
     yield f"- This very test set has been read {test.reads} time(s) by this user's clinquant."
     for pair in evidence.external:
-        yield f"- External: {pair.test.name}, {pair.test.images} images of {pair.test.units} units."
+        yield f"- External: {pair.test.name}: {_size(pair.test)}."
+
+
+def _size(test: TestSet) -> str:
+    return f"{test.images} independent images" if test.unit == "image" else f"{test.images} images of {test.units} units ({test.unit})"
 
 
 def _training(card: Card) -> Iterator[str]:
@@ -109,7 +113,8 @@ def _table(findings: Sequence[Finding]) -> Iterable[str]:
     yield "|---|---|---|---|---|---|---|---|---|---|"
     for f in findings:
         interval = f"{_number(f.lower)} to {_number(f.upper)}"
-        cells = (f.metric, f.class_name or "all", f.role.value, _number(f.baseline), _number(f.candidate), _number(f.difference), interval)
+        metric = f"{f.metric} at the float's threshold" if f.threshold == "baseline" else f.metric
+        cells = (metric, f.class_name or "all", f.role.value, _number(f.baseline), _number(f.candidate), _number(f.difference), interval)
         yield "| " + " | ".join((*cells, f"{f.margin:g}", str(f.n), f.verdict.value)) + " |"
 
 
