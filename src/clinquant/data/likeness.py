@@ -4,9 +4,10 @@ Both work on the thumbnail after local contrast normalisation (Jarrett et al. 20
 divided by the local deviation), so that brightness, window and re-encoding hardly matter while the fine structure that tells two
 patients apart counts everywhere, and not only at the strong edges which all chests or all skulls share.
 
-Measured on real sets, as the correlation of two normalised thumbnails: the most alike chests of different patients reach 0.62,
-neighbouring slices of one head 0.82, overlapping crops of blood cells 0.81; the same picture re-encoded, resized, brightened or
-sharpened 0.86 and above. At 28 pixels the most alike chests reach 0.79 and eye grounds 0.91, so small pictures must agree more.
+Measured on real sets, as the correlation of two normalised thumbnails: the most alike chests of different patients reach 0.63,
+overlapping crops of blood cells 0.80, neighbouring slices of one head 0.85 (one pair of 7,019 pictures); the same picture in JPEG at
+quality 20, resized or brightened 0.94 and above, sharpened or with another contrast mostly above 0.85. At 28 pixels the most alike
+chests reach 0.75 and eye grounds 0.92, so small pictures must agree more.
 Mirrored and turned pictures are not alike; a picture cropped by more than a hundredth or two may stay undetected.
 """
 
@@ -40,7 +41,7 @@ SLIGHT = 15.0
 
 HASH_BITS = 256
 HASH_DISTANCE = 76
-"""Bits of 256. Of 19,000 pairs alike on four sets, 99.9% lie within 72; of unlike pairs fewer than 1.2%."""
+"""Bits of 256. A search without the hash found 12,691 alike pairs in eight real sets; 12,689 of them lie within."""
 
 TILE = 1024
 CHUNK = 512
