@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from torch import nn
 
 from clinquant.core.artifact import sha256_file
 from clinquant.core.card import Card
 from clinquant.core.errors import ClinquantError
 from clinquant.core.preprocess import Preprocess
+from clinquant.data.read import read_study
+from clinquant.data.split import Split
+from clinquant.data.study import Study
 from clinquant.lab.architectures import ARCHITECTURES
 from clinquant.lab.augment import Augment, augment
 from clinquant.lab.checkpoint import NAME
@@ -24,7 +29,7 @@ from clinquant.lab.classifier import Classifier
 from clinquant.lab.depthwise import DepthwiseBackwardInFloat32
 from clinquant.lab.fit import fit
 from clinquant.lab.plan import balanced_weights, plan_training
-from clinquant.lab.train import estimate_seconds, initial_module
+from clinquant.lab.train import choose_architecture, estimate_seconds, initial_module, train
 from small_training import digest, run, small_plan, spots
 
 
@@ -167,3 +172,40 @@ def test_the_time_is_estimated_without_touching_the_module() -> None:
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     assert 0 < estimate_seconds(module, small_plan(), 96, 32) < 60
     assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
+
+
+@pytest.fixture(scope="module")
+def folder_study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Split]:
+    root = tmp_path_factory.mktemp("study")
+    for row, (image, label) in enumerate(zip(*spots(48, 3, side=30), strict=True)):
+        path = root / ("spot" if label else "normal") / f"{row:02}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(image).save(path)
+    study = read_study(root)
+    ids = [case.id for case in study.cases]
+    train_ids, tune_ids, test_ids = ids[::2], ids[1::4], ids[3::4]
+    units = {case: case for case in ids}
+    parts = {"train": tuple(train_ids), "tune": tuple(tune_ids), "test": tuple(test_ids), "calibration": (), "referral": ()}
+    return study, Split(**parts, units=units, rule="every second", seed=0)
+
+
+def test_a_study_becomes_a_saved_classifier_the_same_twice(folder_study: tuple[Study, Split], tmp_path: Path) -> None:
+    study, split = folder_study
+    found = [train(study, split, tmp_path / name, arch="resnet20", epochs=1) for name in ("a", "b")]
+    files = ["float.card.json", "float.safetensors", "train"]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == files
+    assert sorted(path.name for path in (tmp_path / "a" / "train").iterdir()) == [NAME, "course.json"]
+    for name in files[:2]:
+        assert sha256_file(tmp_path / "a" / name) == sha256_file(tmp_path / "b" / name)
+    card = found[0].card
+    assert (card.weights, card.threshold, card.threshold_rule, card.preprocess.size) == ("random", None, "youden", 28)
+    assert set(card.parents) == {"study", "split", "plan"} and card.classes == ("normal", "spot") and card.positive == 1
+
+
+def test_the_architecture_is_chosen_by_the_images_size(folder_study: tuple[Study, Split]) -> None:
+    study, _ = folder_study
+    assert choose_architecture(study, "auto", None)[0] == "resnet18_28"
+    assert choose_architecture(study, "auto", None)[1].size in (28, 32)  # 30 is between two multiples of 4
+    large = replace(study, cases=tuple(replace(case, width=1000, height=700) for case in study.cases))
+    assert choose_architecture(large, "auto", None)[0] == "efficientnet_lite0"
+    assert choose_architecture(large, "auto", 160)[1].size == 160

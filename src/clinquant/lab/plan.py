@@ -18,7 +18,7 @@ FINE_TUNING_VIEWS = 3600
 FINE_TUNING_EPOCHS = (3, 20)
 SCRATCH_VIEWS = 60_000
 """Image views that random weights are given, within `SCRATCH_EPOCHS`."""
-SCRATCH_EPOCHS = (10, 100)
+SCRATCH_EPOCHS = (10, 50)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from clinquant.core.artifact import sha256_json, write_json
@@ -22,7 +23,7 @@ from clinquant.edge.resize import model_pixels
 from clinquant.lab.architectures import Architecture, find_architecture
 from clinquant.lab.augment import Augment
 from clinquant.lab.classifier import Classifier
-from clinquant.lab.fit import Run, fit, reproducible
+from clinquant.lab.fit import Fitted, Run, fit, reproducible
 from clinquant.lab.plan import TrainingPlan, plan_training
 from clinquant.lab.weights import initial_weights
 
@@ -65,8 +66,7 @@ def train(
     """
     name, preprocess = choose_architecture(study, arch, size)
     module, origin = initial_module(find_architecture(name), len(study.classes), weights, seed)
-    label = {case.id: case.label for case in study.cases}
-    labels = [np.array([label[case] for case in ids], np.int64) for ids in (split.train, split.tune)]
+    labels = [_labels(study, ids) for ids in (split.train, split.tune)]
     plan = plan_training(
         labels[0],
         len(study.classes),
@@ -77,26 +77,40 @@ def train(
         seed=seed,
         augment=Augment(horizontal_flip=horizontal_flip, vertical_flip=vertical_flip),
     )
-    key, source = sha256_json(study), Pixels(study)
-    arrays = [model_pixels(source, ids, preprocess, cache=out / "train", key=key) for ids in (split.train, split.tune)]
-    fitted = fit(module, (arrays[0], labels[0]), (arrays[1], labels[1]), plan, out / "train", progress=progress)
-    write_json(out / "train" / "course.json", {"plan": plan, "best_epoch": fitted.best_epoch, "epochs": fitted.history}, kind="training")
-    trained = find_architecture(name).build(len(study.classes)).eval()
-    trained.load_state_dict(fitted.state)
+    source, folder = Pixels(study), out / "train"
+    train_pixels, tune_pixels = (
+        model_pixels(source, ids, preprocess, cache=folder, key=sha256_json(study)) for ids in (split.train, split.tune)
+    )
+    fitted = fit(module, (train_pixels, labels[0]), (tune_pixels, labels[1]), plan, folder, progress=progress)
+    del train_pixels, tune_pixels  # closes the files, which are as large as the images
+    for cached in folder.glob("*.npy"):
+        cached.unlink()
+    write_json(folder / "course.json", {"plan": plan, "best_epoch": fitted.best_epoch, "epochs": fitted.history}, kind="training")
+    classifier = _classifier(study, split, plan, name, origin, threshold, fitted)
+    classifier.save(out)
+    return classifier
+
+
+def _labels(study: Study, ids: tuple[str, ...]) -> NDArray[np.int64]:
+    label = {case.id: case.label for case in study.cases}
+    return np.array([label[case] for case in ids], np.int64)
+
+
+def _classifier(study: Study, split: Split, plan: TrainingPlan, name: str, origin: str, threshold: str, fitted: Fitted) -> Classifier:
+    module = find_architecture(name).build(len(study.classes)).eval()
+    module.load_state_dict(fitted.state)
     card = Card(
         architecture=name,
         classes=study.classes,
         positive=study.positive,
-        preprocess=preprocess,
-        threshold_rule=threshold if study.positive is not None else "argmax",
+        preprocess=plan.preprocess,
+        threshold_rule="argmax" if study.positive is None else threshold,
         grey_window=study.source.grey_window,
         weights=origin,
         data_licence=study.licence,
-        parents={"study": key, "split": sha256_json(split), "plan": sha256_json(plan)},
+        parents={"study": sha256_json(study), "split": sha256_json(split), "plan": sha256_json(plan)},
     )
-    classifier = Classifier(module=trained, card=card)
-    classifier.save(out)
-    return classifier
+    return Classifier(module=module, card=card)
 
 
 def choose_architecture(study: Study, arch: str, size: int | None) -> tuple[str, Preprocess]:
