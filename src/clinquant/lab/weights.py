@@ -22,6 +22,7 @@ from clinquant.core.errors import ClinquantError, Exit
 from clinquant.data.cache import cache_folder, room_for
 from clinquant.lab.architectures import Architecture
 from clinquant.lab.architectures.efficientnet_lite0 import our_name
+from clinquant.lab.stem import absorb_normalisation
 
 State = dict[str, Tensor]
 
@@ -81,6 +82,8 @@ def initial_weights(architecture: Architecture, module: nn.Module, weights: str 
         return PRETRAINED[architecture.pretrained].description
     path = Path(str(weights))
     state = {architecture.our_name(key): value for key, value in read_state(path).items()}
+    if architecture.stem is not None:
+        state = absorb_normalisation(state, architecture.stem, architecture.mean, architecture.std)
     load_backbone(module, state, where=str(path))
     return f"{path.name} (sha256 {sha256_file(path)}, licence not stated)"
 

@@ -31,6 +31,8 @@ class Architecture:
         build: number of classes -> module, freshly initialised.
         size: default side of the square input, pixels.
         mean, std: what the published weights expect, per channel, in grey levels 0 to 255.
+        stem: names of the first convolution and its batch norm, where they absorb `mean` and `std` when published weights are loaded
+            (see `clinquant.lab.stem`); the network itself then takes (pixel - 127) / 128, which costs nothing in integers.
         pretrained: the name in `clinquant.lab.weights.PRETRAINED` of weights that are fetched by default, or None.
         our_name: from a published checkpoint's parameter name to ours.
         reference: where it is published.
@@ -42,10 +44,13 @@ class Architecture:
     std: tuple[float, float, float] = (128.0, 128.0, 128.0)
     pretrained: str | None = None
     our_name: Callable[[str], str] = keep_name
+    stem: tuple[str, str] | None = None
     reference: str
 
     def preprocess(self, size: int | None = None) -> Preprocess:
         """Pixels to network input, at `size` or the default size."""
+        if self.stem is not None:
+            return Preprocess(size=size or self.size)
         return Preprocess(size=size or self.size, mean=self.mean, std=self.std)
 
 
@@ -66,13 +71,24 @@ ARCHITECTURES: dict[str, Architecture] = {
         size=224,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
+        stem=("features.0.0", "features.0.1"),
         reference="Sandler et al. 2018, arXiv 1801.04381",
     ),
     "resnet18": Architecture(
-        build=resnet18.resnet18, size=224, mean=IMAGENET_MEAN, std=IMAGENET_STD, reference="He et al. 2015, arXiv 1512.03385"
+        build=resnet18.resnet18,
+        size=224,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        stem=("conv1", "bn1"),
+        reference="He et al. 2015, arXiv 1512.03385",
     ),
     "resnet50": Architecture(
-        build=resnet50.resnet50, size=224, mean=IMAGENET_MEAN, std=IMAGENET_STD, reference="He et al. 2015, arXiv 1512.03385"
+        build=resnet50.resnet50,
+        size=224,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        stem=("conv1", "bn1"),
+        reference="He et al. 2015, arXiv 1512.03385",
     ),
     "resnet18_28": Architecture(
         build=resnet18_28.resnet18_28,
