@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from clinquant import __version__
 from clinquant.core.artifact import sha256_file
 from clinquant.core.card import Card
 from clinquant.core.predictions import Predictions
@@ -106,6 +107,7 @@ def evidence(float_model: Path, integer_model: Path, tables: Mapping[str, Predic
         runtime="onnxruntime 0",
         machine="any",
         not_shown=("Anything about other hospitals.",),
+        clinquant=__version__,
     )
 
 

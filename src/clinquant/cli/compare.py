@@ -90,11 +90,15 @@ def _of_bundle(path: Path) -> tuple[Finding, ...]:
 
 
 def _rows(findings: tuple[Finding, ...]) -> list[tuple[str, ...]]:
+    from clinquant.report.wording import counted, plural_unit
+
     rows: list[tuple[str, ...]] = [("metric", "class", "role", "baseline", "candidate", "difference", "lower", "upper", "n", "verdict")]
     for each in findings:
         numbers = (_number(x) for x in (each.baseline, each.candidate, each.difference, each.lower, each.upper))
         role = each.role.value + (" (baseline's threshold)" if each.threshold == "baseline" else "")
-        rows.append((each.metric, each.class_name or "all", role, *numbers, f"{each.n} {each.unit}s", each.verdict.value))
+        rows.append(
+            (each.metric, each.class_name or "all", role, *numbers, counted(each.n, each.unit, plural_unit(each.unit)), each.verdict.value)
+        )
     return rows
 
 

@@ -83,6 +83,8 @@ def _at(title: str, at: AtThreshold) -> list[str]:
 
 
 def _row(each: Measured) -> tuple[str, ...]:
+    from clinquant.report.wording import counted, plural_unit
+
     value = "-" if each.value is None else f"{each.value:.4f}"
     interval = "" if each.lower is None or each.upper is None else f"{each.confidence:.0%} interval {each.lower:.4f} to {each.upper:.4f}"
-    return (f"  {each.metric}", each.class_name or "all", value, interval, f"{each.n} {each.unit}s")
+    return (f"  {each.metric}", each.class_name or "all", value, interval, counted(each.n, each.unit, plural_unit(each.unit)))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+from clinquant import __version__
 from clinquant.core.errors import ClinquantError, Exit
 from clinquant.edge.bundle import Bundle
 from clinquant.edge.paired import read_paired
 from clinquant.evidence.claims import Finding
 from clinquant.evidence.compare import compare
+from clinquant.evidence.evidence import Evidence
 
 TOLERANCE = 1e-9
 """Other processors may add float64 numbers in another order."""
@@ -36,10 +38,16 @@ def recompute(bundle: Bundle) -> tuple[Finding, ...]:
                 "evidence-differs",
                 f"{bundle.path}: {stated.metric} is stated as {stated.verdict} ({stated.difference}), "
                 f"its predictions give {fresh.verdict} ({fresh.difference}).",
-                fix="do not believe this bundle: ask who packed it.",
+                fix=_advice(evidence),
                 exit_code=Exit.REFUSED,
             )
     return found
+
+
+def _advice(evidence: Evidence) -> str:
+    if evidence.clinquant == __version__:
+        return "do not believe this bundle: ask who packed it."
+    return f"recompute it with clinquant {evidence.clinquant}, which made it: this is {__version__}; if it differs there too, do not believe it."
 
 
 def _same(a: Finding, b: Finding) -> bool:
