@@ -229,5 +229,5 @@ def test_embellished_evidence_is_found_out(bundle: Path) -> None:
     better = dataclasses.replace(evidence.findings[0], lower=-0.001, verdict=Verdict.NON_INFERIOR)
     write_json(bundle / "evidence.json", dataclasses.replace(evidence, findings=(better, *evidence.findings[1:])), kind="evidence")
     reseal(bundle)
-    with pytest.raises(ClinquantError, match="evidence-differs.*do not believe"):
+    with pytest.raises(ClinquantError, match=r"evidence-differs.*do not believe"):
         recompute(open_bundle(bundle))
