@@ -47,7 +47,7 @@ def recompute(bundle: Bundle) -> tuple[Finding, ...]:
 def _advice(evidence: Evidence) -> str:
     if evidence.clinquant == __version__:
         return "do not believe this bundle: ask who packed it."
-    return f"recompute it with clinquant {evidence.clinquant}, which made it (this is {__version__}); do not believe it if that differs too."
+    return f"recompute with clinquant {evidence.clinquant}, which made it (this is {__version__}); if that differs too, do not believe it."
 
 
 def _same(a: Finding, b: Finding) -> bool:
