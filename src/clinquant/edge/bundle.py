@@ -41,8 +41,9 @@ class Bundle:
         return read_json(self.path / "evidence.json", Evidence, kind="evidence")
 
 
-def open_bundle(path: Path, *, replay: bool = False) -> Bundle:
+def open_bundle(path: Path | str, *, replay: bool = False) -> Bundle:
     """The bundle at `path`, its hashes checked; with `replay` its golden vectors too. Raises as `verify`."""
+    path = Path(path)
     manifest = verify(path, replay=replay)
     return Bundle(path=path, manifest=manifest, card=read_json(path / "card.json", Card, kind="card"))
 

@@ -1,0 +1,26 @@
+"""The README's example runs as it is written, on small pictures."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tiny_bundle import write_pictures
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+@pytest.mark.slow
+def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(example.splitlines()) <= 11
+    monkeypatch.chdir(tmp_path)
+    write_pictures(Path("images"), each=40)
+    write_pictures(Path("new_images"), each=1, seed=1)
+    small = example.replace('arch="efficientnet_lite0"', 'arch="resnet20", size=16, epochs=1')
+    assert small != example
+    exec(compile(small, "README.md", "exec"), {})
+    verdict, *answers = capsys.readouterr().out.strip().splitlines()
+    assert verdict.startswith("INCONCLUSIVE") and len(answers) == 2
