@@ -22,6 +22,7 @@ from clinquant.core.errors import ClinquantError
 from clinquant.lab.augment import augment
 from clinquant.lab.checkpoint import Checkpoint, beneath, read_checkpoint, under
 from clinquant.lab.depthwise import DepthwiseBackwardInFloat32
+from clinquant.lab.memory import keep_freed_memory
 from clinquant.lab.plan import TrainingPlan
 from clinquant.lab.weights import sha256_tensors
 
@@ -100,14 +101,21 @@ def run_key(module: nn.Module, train: tuple[Pixels, Labels], tune: tuple[Pixels,
 
 @contextmanager
 def reproducible(plan: TrainingPlan) -> Iterator[None]:
-    """Deterministic algorithms and the plan's thread count, both set back afterwards."""
+    """Deterministic algorithms and the plan's thread count, both set back afterwards; freed memory is kept from here on.
+
+    PyTorch would also fill every fresh tensor, so that reading one before writing shows; nothing here does, and it took a tenth of a step.
+    """
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    keep_freed_memory()
     torch.set_num_threads(plan.threads)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.use_deterministic_algorithms(True, warn_only=plan.device != "cpu")
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(deterministic)
+        torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
         torch.set_num_threads(threads)
 
 
