@@ -1,4 +1,4 @@
-"""The README's example runs as it is written, on small pictures."""
+"""The README's example runs as it is written, on small pictures, and its count of skipped tests is true."""
 
 from __future__ import annotations
 
@@ -24,3 +24,9 @@ def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     exec(compile(small, "README.md", "exec"), {})
     verdict, *answers = capsys.readouterr().out.strip().splitlines()
     assert verdict.startswith("INCONCLUSIVE") and len(answers) == 2
+
+
+def test_as_many_tests_skip_as_it_says() -> None:
+    sources = [path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py")]
+    skipping = sum(len(re.findall(r"^def test_\w+\([^)]*\bshared_data\b", source, re.MULTILINE)) for source in sources)
+    assert f"{skipping} tests on other real" in README.read_text(encoding="utf-8")
