@@ -70,16 +70,19 @@ def clustered(units: int, lost: float, gained: float, shared: float) -> Callable
     return draw
 
 
-def destroyed(positives: int, negatives: int, loss: float, per_unit: int = 1) -> Callable[[Generator], Pair]:
-    """A perfect float; the integer file ranks positives last with the chance that costs `loss` of AUC, whole patients at a time."""
+def destroyed(positives: int, negatives: int, loss: float, per_unit: int = 1, last: bool = False) -> Callable[[Generator], Pair]:
+    """A perfect float; the integer file is blind to positives with the chance that costs `loss` of AUC, whole patients at a time.
+
+    Their rank among the negatives is uniformly random or, with `last`, the worst there is.
+    """
 
     def draw(rng: Generator) -> Pair:
         labels = np.repeat([1, 0], [positives, negatives])
         before = np.stack([np.zeros(len(labels)), 6.0 * labels - 3.0 + 0.3 * rng.normal(size=len(labels))], axis=1)
         groups = np.arange(len(labels)) // per_unit
-        gone = (rng.random(groups[-1] + 1) < loss)[groups] & (labels == 1)
+        gone = (rng.random(groups[-1] + 1) < (loss if last else 2 * loss))[groups] & (labels == 1)
         after = before.copy()
-        after[gone, 1] -= 20.0
+        after[gone, 1] = -20.0 if last else np.quantile(before[labels == 0, 1], rng.random(gone.sum()))
         return table(before, labels, groups), table(after, labels, groups)
 
     return draw
@@ -112,10 +115,13 @@ SCENARIOS: dict[str, tuple[Claim, Callable[[Generator], Pair]]] = {
     "accuracy, 400 patients, flipping whole": (ACCURACY, clustered(400, 0.03, 0.01, 1.0)),
     "accuracy, 400 patients, half flipping whole": (ACCURACY, clustered(400, 0.03, 0.01, 0.5)),
     "accuracy, 400 patients, images by themselves": (ACCURACY, clustered(400, 0.03, 0.01, 0.0)),
-    "AUC, 190 positives, a share destroyed": (AUC, destroyed(190, 400, 0.02)),
-    "AUC, 400 positives, a share destroyed": (AUC, destroyed(400, 400, 0.02)),
-    "AUC, 60 positives, a share destroyed": (AUC, destroyed(60, 400, 0.02)),
-    "AUC, 200 patients of 3 positives, whole patients destroyed": (AUC, destroyed(600, 600, 0.02, per_unit=3)),
+    "AUC, 100 positives, a share at random": (AUC, destroyed(100, 400, 0.02)),
+    "AUC, 190 positives, a share at random": (AUC, destroyed(190, 400, 0.02)),
+    "AUC, 400 positives, a share at random": (AUC, destroyed(400, 400, 0.02)),
+    "AUC, 60 positives, a share at random": (AUC, destroyed(60, 400, 0.02)),
+    "AUC, 200 patients of 3 positives, whole patients at random": (AUC, destroyed(600, 600, 0.02, per_unit=3)),
+    "AUC, 100 positives, a share last": (AUC, destroyed(100, 400, 0.02, last=True)),
+    "AUC, 190 positives, a share last": (AUC, destroyed(190, 400, 0.02, last=True)),
     "AUC .95 to .93, 200 positives of 600": (AUC, blurred(200, 400, 0.95, 0.93)),
     "AUC .90 to .88, 300 positives of 600": (AUC, blurred(300, 300, 0.90, 0.88)),
 }

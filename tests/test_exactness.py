@@ -22,6 +22,7 @@ from clinquant.lab.architectures import ARCHITECTURES
 from clinquant.lab.classifier import Classifier
 from clinquant.lab.export.float import export_float
 from clinquant.lab.export.integer import export_integer
+from clinquant.lab.export.qdq import export_qdq
 from clinquant.lab.quantize.execute import Executor, normalised
 from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.passes import FoldBatchNorm
@@ -154,6 +155,36 @@ def test_class_map_averages_to_the_logits(
     pooled = program.tensors[network.network.nodes[-3].name]
     slack = 0.5 * float(pooled.scale) * np.abs(network.network.output.params["weight"]).sum(axis=1).max() * 0.25
     assert np.abs(means - answered.logits).max() < step + slack
+
+
+@pytest.mark.parametrize("name", ["branches", "plain", "resnet20", "efficientnet_lite0"])
+def test_qdq_holds_the_same_codes(name: str, quantized: Callable[[str], tuple[Classifier, QuantizedNetwork]], tmp_path: Path) -> None:
+    """Between Q and DQ the arithmetic is float, so the logits are near the integer file's and no more."""
+    _, network = quantized(name)
+    pixels = images(network.card.preprocess.size, 16, 5)
+    exact = load(export_integer(lower(network, temperature=1.3), tmp_path / "integer.onnx")).run(pixels).logits
+    path = export_qdq(network, tmp_path / "qdq.onnx", temperature=1.3)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    (near,) = session.run(None, {"image": pixels})
+    assert np.abs(near - exact).max() < 0.1 * exact.std() + 0.05 * np.abs(exact).max()
+    ours, theirs = onnx.load(tmp_path / "integer.onnx"), onnx.load(path)
+    weights = [{i.name: onnx.numpy_helper.to_array(i) for i in m.graph.initializer if i.name.endswith(".weight")} for m in (ours, theirs)]
+    same = [key for key in weights[1] if weights[0][key].shape == weights[1][key].shape]
+    assert same and all(np.array_equal(weights[0][key], weights[1][key]) for key in same)
+
+
+def test_a_batch_answers_as_its_images_alone(quantized: Callable[[str], tuple[Classifier, QuantizedNetwork]], tmp_path: Path) -> None:
+    _, network = quantized("resnet20")
+    session = load(export_integer(lower(network), tmp_path / "integer.onnx"))
+    pixels = images(41, 6, 6)
+    together = session.run(pixels)
+    alone = [session.run(pixels[index : index + 1]) for index in range(6)]
+    assert np.array_equal(together.logits, np.concatenate([answer.logits for answer in alone]))
+    maps = [answer.class_map for answer in alone]
+    assert together.class_map is not None and np.array_equal(together.class_map, np.concatenate(maps))  # type: ignore[arg-type]
 
 
 def test_saved_and_loaded_gives_the_same_bytes(quantized: Callable[[str], tuple[Classifier, QuantizedNetwork]], tmp_path: Path) -> None:

@@ -86,12 +86,17 @@ def cases_for_discordance(discordance: float, margin: float, *, confidence: floa
     return max(math.ceil(quantiles**2 * discordance / margin**2), cases_needed(margin, confidence))
 
 
+BLIND = 0.5
+"""What a case that ranks at random keeps of its AUC of 1, and so what it loses."""
+
+
 def macro_strata(units: Sequence[float], images: Sequence[float]) -> tuple[Stratum, ...]:
     """Each class as units that may fail unseen, with the macro AUC that goes with them.
 
-    A failed case of class k is ranked last among its own, which costs its part of k's one-versus-rest AUC, and at worst first for one
-    other class j, where it is n_k / (n - n_j) of the counter-cases; the macro mean divides by K. So the share of class k is
-    (1 + max_j n_k / (n - n_j)) / K: 1 with two classes, about 1 / K with many.
+    A failed case is one that the file has gone blind to: its scores rank at random. In class k's one-versus-rest AUC it falls from 1
+    to 1/2; for one other class j, of whose counter-cases it is n_k / (n - n_j), as far; the macro mean divides by K. So the share of
+    class k is (1 + max_j n_k / (n - n_j)) / 2K: 1/2 with two classes, about 1 / 2K with many. A case ranked last costs twice that, but
+    is decided wrongly too, which accuracy, sensitivity and specificity hold against the file in full.
 
     Args:
         units: independent units of each class.
@@ -101,7 +106,7 @@ def macro_strata(units: Sequence[float], images: Sequence[float]) -> tuple[Strat
     strata = []
     for own, (n_units, n_images) in enumerate(zip(units, images, strict=True)):
         elsewhere = [n_images / (total - other) for j, other in enumerate(images) if j != own and total > other]
-        strata.append(Stratum(n_units, min(1.0, (1.0 + max(elsewhere, default=1.0)) / k)))
+        strata.append(Stratum(n_units, BLIND * min(1.0, (1.0 + max(elsewhere, default=1.0)) / k)))
     return tuple(strata)
 
 
