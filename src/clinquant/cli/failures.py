@@ -15,7 +15,10 @@ from pathlib import Path
 import click
 
 from clinquant.core.artifact import writing_to
-from clinquant.core.errors import ClinquantError, Exit
+from clinquant.core.errors import ClinquantError, Exit, missing_extra
+
+EXTRAS = {"torch": "lab", "safetensors": "lab", "jinja2": "report", "timm": "timm"}
+"""Optional module -> the extra that brings it."""
 
 
 def explain(error: BaseException) -> ClinquantError:
@@ -35,6 +38,9 @@ def explain(error: BaseException) -> ClinquantError:
         return ClinquantError(
             "memory-full", "not enough memory.", fix="close other programs, or give a smaller --size.", exit_code=Exit.ENVIRONMENT
         )
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in EXTRAS:
+        module = (error.name or "").partition(".")[0]
+        return missing_extra(module, EXTRAS[module])
     return _of_the_system(error) or _internal(error)
 
 
