@@ -13,7 +13,7 @@ from clinquant import __version__
 from clinquant.data.cache import cache_folder
 from clinquant.edge.machine import cpu_features, machine
 
-PACKAGES = ("numpy", "onnx", "onnxruntime", "pillow", "torch", "safetensors", "jinja2", "matplotlib", "timm")
+PACKAGES = ("numpy", "onnx", "onnxruntime", "pillow", "torch", "safetensors", "jinja2", "timm")
 """What the edge ring and the extras use."""
 
 
