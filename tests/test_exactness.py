@@ -14,7 +14,7 @@ from torch import nn
 
 from clinquant.core.affine import QParams, TensorSpec
 from clinquant.core.card import Card
-from clinquant.core.integer import Conv, Image, IntegerProgram, Linear
+from clinquant.core.integer import Clip, Conv, Image, IntegerProgram, Linear, MaxPool
 from clinquant.core.preprocess import Preprocess
 from clinquant.core.reference import RULES, execute
 from clinquant.edge.runtimes.onnxruntime import load
@@ -30,6 +30,7 @@ from clinquant.lab.quantize.quantize import quantize
 from clinquant.lab.quantize.quantized import QuantizedNetwork
 from clinquant.lab.quantize.stem import blocked_stem
 from clinquant.lab.quantize.trace import trace
+from clinquant.lab.quantize.widths import WIDTHS
 from networks import Branches, Plain
 
 IMAGENET = Preprocess(size=32, mean=(123.7, 116.3, 103.5), std=(58.4, 57.1, 57.4))
@@ -155,6 +156,41 @@ def test_class_map_averages_to_the_logits(
     pooled = program.tensors[network.network.nodes[-3].name]
     slack = 0.5 * float(pooled.scale) * np.abs(network.network.output.params["weight"]).sum(axis=1).max() * 0.25
     assert np.abs(means - answered.logits).max() < step + slack
+
+
+@pytest.mark.parametrize("bits", [bits for bits in WIDTHS if bits != "w8a8"])
+@pytest.mark.parametrize("name", ["branches", "plain", "resnet20", "mobilenet_v2"])
+def test_every_width_is_exact_stays_in_its_width_and_is_packed(name: str, bits: str, tmp_path: Path) -> None:
+    source = classifier(name)
+    quantized = quantize(source, images(source.card.preprocess.size, 16, 1), bits=bits, recipes=("mse",))["mse"]
+    program = lower(quantized)
+    path = export_integer(program, tmp_path / "integer.onnx")
+    pixels = images(program.size, 2, 2)
+    expected = execute(program, pixels)
+    for optimised in (False, True):
+        for tensor, codes in every_tensor(path, program, pixels, optimised=optimised).items():
+            assert np.array_equal(codes, expected[tensor]), (tensor, optimised)
+    bounded = {operator.name for operator in program.operators if isinstance(operator, Clip)}
+    for operator in program.operators:
+        if isinstance(operator, Conv) and operator.weight_bits in (2, 4):
+            grid = program.tensors[operator.inputs[0]]
+            assert expected[operator.inputs[0]].max() <= grid.spec.qmax
+            assert grid.spec.bits == 8 or any(name in bounded for name in ancestors(program, operator.inputs[0]))
+            assert np.abs(operator.weight).max() <= 2 ** (operator.weight_bits - 1) - 1
+    stored = {i.name: len(i.raw_data) for i in onnx.load(path).graph.initializer if i.name.endswith(".packed")}
+    inner = {o.name: o for o in program.operators if isinstance(o, Conv) and o.weight_bits in (2, 4)}
+    assert set(stored) == {f"{name}.weight.packed" for name in inner} and stored
+    for name, operator in inner.items():
+        assert stored[f"{name}.weight.packed"] == -(-operator.weight.size * operator.weight_bits // 8)
+
+
+def ancestors(program: IntegerProgram, tensor: str) -> list[str]:
+    """`tensor` and what it comes from through operators that keep codes as they are."""
+    made = {operator.name: operator for operator in program.operators}
+    found = [tensor]
+    while isinstance(made[found[-1]], MaxPool):
+        found.append(made[found[-1]].inputs[0])
+    return found
 
 
 @pytest.mark.parametrize("name", ["branches", "plain", "resnet20", "efficientnet_lite0"])

@@ -11,6 +11,7 @@ REGISTRIES = {
     "architectures": ("clinquant.lab.architectures", "ARCHITECTURES"),
     "observers": ("clinquant.lab.quantize.observers", "OBSERVERS"),
     "passes": ("clinquant.lab.quantize.passes", "PASSES"),
+    "widths": ("clinquant.lab.quantize.widths", "WIDTHS"),
     "targets": ("clinquant.lab.quantize.target", "TARGETS"),
 }
 
@@ -18,7 +19,7 @@ REGISTRIES = {
 @click.command("methods")
 @as_json
 def command(as_json: bool) -> None:
-    """List architectures (--arch), observers and recipes (--recipe), passes and targets."""
+    """List architectures (--arch), observers and recipes (--recipe), passes, widths (--bits) and targets."""
     from clinquant.core.registry import read_registry
 
     found = {kind: read_registry(*place) for kind, place in REGISTRIES.items()}

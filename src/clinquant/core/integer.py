@@ -41,7 +41,10 @@ class Image(Operator):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Conv(Operator):
-    """Convolution: weight int8 [o, i/groups, kh, kw] with `weight_scale` float32 [o], bias int32 [o]."""
+    """Convolution: weight int8 [o, i/groups, kh, kw] with `weight_scale` float32 [o], bias int32 [o].
+
+    `weight_bits` is the width that the codes fit in, and are stored in: 8, 4 or 2.
+    """
 
     weight: NDArray[np.int8]
     weight_scale: NDArray[np.float32]
@@ -50,6 +53,7 @@ class Conv(Operator):
     pads: Pads
     dilation: tuple[int, int]
     groups: int
+    weight_bits: int = 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,6 +62,11 @@ class Clip(Operator):
 
     low: int
     high: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Requantize(Operator):
+    """The same values on another grid, through a 256-entry table."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,6 +103,7 @@ class Linear(Operator):
     weight: NDArray[np.int8]
     weight_scale: NDArray[np.float32]
     bias: NDArray[np.int32]
+    weight_bits: int = 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -26,9 +26,12 @@ from clinquant.core.integer import (
     MaxPool,
     Operator,
     Pads,
+    Requantize,
 )
 
 Codes = NDArray[np.uint8]
+WHOLE = (0, 255)
+"""Where the runtimes' operators saturate, whatever the grid's width: narrower grids need a Clip behind."""
 
 
 def execute(program: IntegerProgram, pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
@@ -89,7 +92,7 @@ def add(operator: Add, inputs: list[Codes], grids: list[QParams], out: QParams) 
     total = np.full(inputs[0].shape, float(out.zero_point))
     for codes, grid in zip(inputs, grids, strict=True):
         total += (codes.astype(np.float64) - int(grid.zero_point)) * float(np.float32(grid.scale / out.scale))
-    return saturate(np.rint(total), 0, out.spec.qmin, out.spec.qmax).astype(np.uint8)
+    return saturate(np.rint(total), 0, *WHOLE).astype(np.uint8)
 
 
 def concat(operator: Concat, inputs: list[Codes], grids: list[QParams], out: QParams) -> Codes:
@@ -100,7 +103,12 @@ def concat(operator: Concat, inputs: list[Codes], grids: list[QParams], out: QPa
 def rescale_table(grid: QParams, out: QParams) -> NDArray[np.uint8]:
     """uint8 [256]: the code on `out` of every code on `grid`, as a runtime dequantizes and quantizes it in float32."""
     values = dequantize(np.arange(256), grid)
-    return saturate(np.rint(values / out.scale), out.zero_point, out.spec.qmin, out.spec.qmax).astype(np.uint8)
+    return saturate(np.rint(values / out.scale), out.zero_point, *WHOLE).astype(np.uint8)
+
+
+def requantized(operator: Requantize, inputs: list[Codes], grids: list[QParams], out: QParams) -> Codes:
+    """Codes through the table that takes their grid to the output's; a Clip follows where that has fewer than 8 bits."""
+    return rescale_table(grids[0], out)[inputs[0]]
 
 
 def max_pool(operator: MaxPool, inputs: list[Codes], grids: list[QParams], out: QParams) -> Codes:
@@ -140,7 +148,7 @@ def _windows(x: NDArray[Any], kernel: tuple[int, int], stride: tuple[int, int], 
 
 
 def _codes(accumulator: NDArray[Any], multiplier: NDArray[np.float32] | np.float32, out: QParams) -> Codes:
-    codes = requantize(accumulator.astype(np.int32), np.asarray(multiplier), int(out.zero_point), out.spec.qmin, out.spec.qmax)
+    codes = requantize(accumulator.astype(np.int32), np.asarray(multiplier), int(out.zero_point), *WHOLE)
     return codes.astype(np.uint8)
 
 
@@ -152,6 +160,7 @@ RULES: dict[type[Operator], Callable[..., NDArray[Any]]] = {
     Add: add,
     Concat: concat,
     MaxPool: max_pool,
+    Requantize: requantized,
     GlobalAveragePool: global_average_pool,
 }
 """Operator -> its rule `(operator, inputs, their grids, output grid) -> codes`."""

@@ -46,6 +46,7 @@ from clinquant.lab.quantize.passes import FoldBatchNorm
 from clinquant.lab.quantize.quantize import quantize
 from clinquant.lab.quantize.quantized import QuantizedNetwork
 from clinquant.lab.quantize.trace import trace
+from clinquant.lab.quantize.widths import widths_of
 from clinquant.lab.recipe import choose_recipe, choosing_half
 from clinquant.lab.run import Narrator, Run
 from clinquant.lab.train import train
@@ -77,8 +78,7 @@ def prepare(run: Run, options: BuildOptions, command: str = "") -> None:
         raise ClinquantError(
             "recipe-unknown", f"recipe {options.recipe!r} is not known.", fix=f"use auto or one of: {', '.join(OBSERVERS)}."
         )
-    if options.bits != "w8a8":
-        raise ClinquantError("bits-unsupported", f"--bits {options.bits} is not available.", fix="use --bits w8a8.")
+    widths_of(options.bits)
     run_read(run, options)
     run_audit(run, options)
     run_split(run, options)

@@ -119,6 +119,8 @@ def not_shown(study: Study, test: TestSet, card: Card, external: bool) -> list[s
         "The integer file was compared with its float baseline, not with clinicians; how good either is for patients is not shown.",
         "Latency was measured on this machine only, with one thread and one picture at a time.",
     ]
+    if card.bits != "w8a8":
+        sentences.append("Fewer bits make the file smaller, not faster: no common runtime has faster kernels below 8 bits on a CPU.")
     if not external:
         sentences.append("All images come from one data set; nothing is shown about another hospital, scanner or population.")
     if all(case.group is None for case in study.cases):
@@ -180,8 +182,10 @@ def _model(run: Run, card: Card, recipe: str) -> dict[str, str | int | float | N
 
 
 def printed_bits(card: Card) -> str:
-    """The width as reports print it: the portable target's 8-bit weights have 7 bits, and that is said."""
-    return f"{card.bits} (7-bit weights)" if card.bits == "w8a8" and card.target == "portable" else card.bits
+    """The width as reports print it: the portable target's 8-bit weights have 7 bits, first and last layers keep them, and that is said."""
+    if card.bits == "w8a8":
+        return f"{card.bits} (7-bit weights)" if card.target == "portable" else card.bits
+    return f"{card.bits} (first and last layer {'7-bit weights' if card.target == 'portable' else 'w8a8'})"
 
 
 def _facts(path: Path) -> FileFacts:

@@ -14,6 +14,8 @@ from clinquant.core.artifact import write_bytes
 from clinquant.edge.resize import IR_VERSION, OPSET, resize_node
 
 MICROSOFT = "com.microsoft"
+PACKED = {4: (TensorProto.INT4, 21, 10), 2: (TensorProto.INT2, 25, 13)}
+"""Bits -> element type, and the opset and IR version that brought it."""
 
 
 class GraphBuilder:
@@ -21,6 +23,7 @@ class GraphBuilder:
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self._opset, self._ir_version = OPSET, IR_VERSION
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, onnx.TensorProto] = {}
         self._outputs: list[onnx.ValueInfoProto] = []
@@ -40,6 +43,15 @@ class GraphBuilder:
         self._initializers[name] = numpy_helper.from_array(np.ascontiguousarray(value).reshape(np.shape(value)), name)
         return name
 
+    def codes(self, name: str, value: NDArray[np.int8], bits: int) -> str:
+        """Adds int8 codes, packed where they fit in `bits` 4 or 2 (INT4, INT2 and a Cast); returns the name of the int8 tensor."""
+        if bits not in PACKED:
+            return self.constant(name, value)
+        kind, opset, ir_version = PACKED[bits]
+        self._opset, self._ir_version = max(self._opset, opset), max(self._ir_version, ir_version)
+        packed = self.constant(f"{name}.packed", value.astype(helper.tensor_dtype_to_np_dtype(kind)))
+        return self.node("Cast", [packed], name, to=TensorProto.INT8)
+
     def pixels(self) -> str:
         """The contract's entrance: `image` uint8 [n, h, w, 3] of any size to `preprocess.pixels` uint8 [n, 3, size, size]."""
         sizes = self.constant("preprocess.size", np.array([self.size, self.size], np.int64))
@@ -54,10 +66,12 @@ class GraphBuilder:
         """The finished model, checked by ONNX's own checker."""
         image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", "h", "w", 3])
         graph = helper.make_graph(self._nodes, "clinquant", [image], self._outputs, list(self._initializers.values()))
-        opsets = [helper.make_opsetid("", OPSET)]
+        opsets = [helper.make_opsetid("", self._opset)]
         if any(node.domain == MICROSOFT for node in self._nodes):
             opsets.append(helper.make_opsetid(MICROSOFT, 1))
-        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="clinquant", doc_string=description)
+        model = helper.make_model(
+            graph, opset_imports=opsets, ir_version=self._ir_version, producer_name="clinquant", doc_string=description
+        )
         onnx.checker.check_model(model)
         return model
 

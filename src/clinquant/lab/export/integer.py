@@ -20,6 +20,7 @@ from clinquant.core.integer import (
     Linear,
     MaxPool,
     Operator,
+    Requantize,
 )
 from clinquant.lab.export.builder import MICROSOFT, GraphBuilder
 
@@ -94,7 +95,7 @@ class _Writer:
             shape = self.graph.constant("class_map.weight_shape", np.array([*operator.weight.shape], np.int64))
             return [self.graph.node("Reshape", [f"{linear}.weight", shape], f"{name}.weight"), scale, zero]
         assert rank in (2, 4)
-        return [self.graph.constant(f"{name}.weight", operator.weight), scale, zero]
+        return [self.graph.codes(f"{name}.weight", operator.weight, operator.weight_bits), scale, zero]
 
     def linear(self, operator: Linear) -> None:
         source = operator.inputs[0]
@@ -116,6 +117,12 @@ class _Writer:
     def concat(self, operator: Concat) -> None:
         parts = [name for source in operator.inputs for name in (source, *self.grid(source))]
         self.graph.node("QLinearConcat", [*self.grid(operator.name), *parts], operator.name, domain=MICROSOFT, axis=1)
+
+    def requantize(self, operator: Requantize) -> None:
+        """A concatenation of one: the one portable operator that is a table of codes."""
+        (source,) = operator.inputs
+        parts = [*self.grid(operator.name), source, *self.grid(source)]
+        self.graph.node("QLinearConcat", parts, operator.name, domain=MICROSOFT, axis=1)
 
     def max_pool(self, operator: MaxPool) -> None:
         self.graph.node(
@@ -141,6 +148,7 @@ WRITERS: dict[type[Operator], Callable[..., None]] = {
     Add: _Writer.add,
     Concat: _Writer.concat,
     MaxPool: _Writer.max_pool,
+    Requantize: _Writer.requantize,
     GlobalAveragePool: _Writer.global_average_pool,
 }
 """Operator -> the method that writes it."""

@@ -21,11 +21,13 @@ from clinquant.core.integer import (
     Linear,
     MaxPool,
     Operator,
+    Requantize,
 )
 from clinquant.lab.quantize.execute import CLASS_MAP
 from clinquant.lab.quantize.grids import fusions
 from clinquant.lab.quantize.quantized import QuantizedNetwork
 from clinquant.lab.quantize.stem import blocked_stem
+from clinquant.lab.quantize.widths import inner_layers, narrow_name
 
 
 def lower(quantized: QuantizedNetwork, *, temperature: float = 1.0) -> IntegerProgram:
@@ -51,6 +53,10 @@ def with_temperature(program: IntegerProgram, temperature: float) -> IntegerProg
     return replace(program, operators=operators, tensors=tensors, class_map=class_map)
 
 
+BYTE = 255
+"""Where the runtimes' operators saturate by themselves."""
+
+
 class _Lowering:
     """Walks the network once; `tensor` maps a node to the program's tensor that holds its output."""
 
@@ -59,7 +65,9 @@ class _Lowering:
         self.network = quantized.network
         self.fused = fusions(self.network)
         self.activations = set(self.fused.values())
+        self.inner = inner_layers(self.network)
         self.tensor: dict[str, str] = {}
+        self.grid_names: dict[str, str] = {}
         self.tensors: dict[str, QParams] = {}
         self.operators: list[Operator] = []
 
@@ -82,10 +90,12 @@ class _Lowering:
         grid = self.quantized.activations[node.name]
         self.operators.append(operator)
         self.tensor[node.name] = operator.name
-        self.tensors[operator.name] = grid
+        self.tensors[operator.name], self.grid_names[operator.name] = grid, node.name
         if node.name in self.fused:
             activation = self.network[self.fused[node.name]]
             self.bound(activation, operator.name, grid)
+        elif grid.spec.qmax < BYTE:
+            self.tensor[node.name] = self.clip(f"{operator.name}.bounded", operator.name, grid.spec.qmin, grid.spec.qmax)
 
     def bound(self, activation: Node, source: str, grid: QParams) -> None:
         """A Clip where the activation's ends lie inside the grid's."""
@@ -94,13 +104,30 @@ class _Lowering:
         if activation.op == "clip":
             high = int(quantize(np.asarray(activation.attributes["high"], np.float32), grid))
         self.tensor[activation.name] = source
-        if low > grid.spec.qmin or high < grid.spec.qmax:
-            self.operators.append(Clip(name=activation.name, inputs=(source,), low=low, high=high))
-            self.tensor[activation.name] = activation.name
-            self.tensors[activation.name] = grid
+        if low > grid.spec.qmin or high < BYTE:
+            self.tensor[activation.name] = self.clip(activation.name, source, low, high)
+
+    def clip(self, name: str, source: str, low: int, high: int) -> str:
+        """Appends a bound on the codes of `source`; returns its name."""
+        self.operators.append(Clip(name=name, inputs=(source,), low=low, high=high))
+        self.tensors[name], self.grid_names[name] = self.tensors[source], self.grid_names[source]
+        return name
 
     def sources(self, node: Node) -> tuple[str, ...]:
-        return tuple(self.tensor[name] for name in node.inputs)
+        found = tuple(self.tensor[name] for name in node.inputs)
+        return tuple(self.narrowed(name) for name in found) if node.name in self.inner else found
+
+    def narrowed(self, tensor: str) -> str:
+        """`tensor`, or the narrow copy of it that inner layers read, made when first asked for."""
+        grid = self.quantized.activations.get(narrow_name(self.grid_names[tensor]))
+        if grid is None:
+            return tensor
+        name = narrow_name(tensor)
+        if name not in self.tensors:
+            self.operators.append(Requantize(name=name, inputs=(tensor,)))
+            self.tensors[name], self.grid_names[name] = grid, name
+            self.clip(f"{name}.bounded", name, grid.spec.qmin, grid.spec.qmax)
+        return f"{name}.bounded"
 
     def image(self, node: Node) -> None:
         grid, preprocess = self.quantized.activations["input"], self.quantized.card.preprocess
@@ -135,13 +162,14 @@ class _Lowering:
             pads=pads,
             dilation=dilation,
             groups=groups,
+            weight_bits=grid.spec.bits,
         )
         self.emit(node, operator)
 
     def bias(self, node: Node) -> np.ndarray:
         grid = self.quantized.weights[node.name]
         bias = node.params.get("bias", np.zeros(len(grid.scale), np.float32))
-        return quantize_bias(bias, self.tensors[self.tensor[node.inputs[0]]].scale, grid.scale)
+        return quantize_bias(bias, self.tensors[self.sources(node)[0]].scale, grid.scale)
 
     def linear(self, node: Node) -> None:
         """The last layer as such; a hidden one as a convolution over the whole plane that was flattened."""
@@ -193,6 +221,7 @@ class _Lowering:
         a = node.attributes
         self.operators.append(MaxPool(name=node.name, inputs=(source,), kernel=a["kernel"], stride=a["stride"], pads=a["pads"]))
         self.tensor[node.name], self.tensors[node.name] = node.name, self.tensors[source]
+        self.grid_names[node.name] = self.grid_names[source]
 
     def activation(self, node: Node) -> None:
         """An activation that no producer performs: a bound on its input's codes."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from clinquant.core.affine import QParams, qparams_from_range, qparams_from_scale, weight_qparams
+from clinquant.core.affine import QParams, TensorSpec, qparams_from_range, qparams_from_scale
 from clinquant.core.card import Card
 from clinquant.core.errors import ClinquantError
 from clinquant.core.graph import Network
@@ -23,6 +23,8 @@ from clinquant.lab.quantize.quantized import QuantizedNetwork
 from clinquant.lab.quantize.target import PORTABLE, Target
 from clinquant.lab.quantize.ties import tied_scales
 from clinquant.lab.quantize.trace import trace
+from clinquant.lab.quantize.weights import weight_grid
+from clinquant.lab.quantize.widths import Widths, inner_layers, narrow_grids, narrow_name, widths_of
 
 Progress = Callable[[int, int], None]
 
@@ -45,8 +47,7 @@ def quantize(
     Raises:
         ClinquantError: `bits-unsupported`, `recipe-unknown`, `operator-unsupported`, `calibration-empty`, `activation-nan`.
     """
-    if bits != "w8a8":
-        raise ClinquantError("bits-unsupported", f"--bits {bits} is not available.", fix="use --bits w8a8.")
+    widths = widths_of(bits)
     for name in recipes:
         if name not in OBSERVERS:
             raise ClinquantError("recipe-unknown", f"recipe {name!r} is not known.", fix=f"use auto or one of: {', '.join(OBSERVERS)}.")
@@ -54,7 +55,10 @@ def quantize(
     histograms = Calibrate()(network, calibration, classifier.card.preprocess, progress)
     shapes = tensor_shapes(network, classifier.card.preprocess.size)
     card = replace(classifier.card, bits=bits, target=target.name)
-    return {name: put_on_grids(network, histograms, OBSERVERS[name](), target, card=card, shapes=shapes, recipe=name) for name in recipes}
+    return {
+        name: put_on_grids(network, histograms, OBSERVERS[name](), target, widths, card=card, shapes=shapes, recipe=name)
+        for name in recipes
+    }
 
 
 def put_on_grids(
@@ -62,6 +66,7 @@ def put_on_grids(
     histograms: Mapping[str, Histogram],
     observer: Observer,
     target: Target,
+    widths: Widths,
     *,
     card: Card,
     shapes: Mapping[str, tuple[int, ...]],
@@ -72,24 +77,51 @@ def put_on_grids(
     Raises:
         ClinquantError: `range-empty`, `weights-nan`, naming the layer.
     """
-    ranges = {name: observer.range(histogram, target.activation) for name, histogram in histograms.items()}
-    activations = {name: qparams_from_range(low, high, target.activation) for name, (low, high) in ranges.items()}
+    activations = activation_grids(network, histograms, observer, target, widths)
     activations["input"] = input_grid(card.preprocess, target)
-    scales = {name: float(grid.scale) for name, grid in activations.items()}
-    grids = grid_of(network)
-    for name, scale in tied_scales(network, scales, grids).items():
-        low = ranges[name][0] if name in ranges else 0.0
-        activations[name] = qparams_from_scale(scale, low, target.activation)
+    grids, inner = grid_of(network), inner_layers(network)
+    tie_sums(network, activations, grids)
     weights = {}
     for node in network:
         if "weight" not in node.params:
             continue
-        input_scale = activations[grids[node.inputs[0]]].scale
+        read, spec = activations[grids[node.inputs[0]]], target.weight
+        if node.name in inner:
+            read, spec = activations.get(narrow_name(grids[node.inputs[0]]), read), narrowed(target.weight, widths.weight)
         try:
-            weights[node.name] = weight_qparams(node.params["weight"], node.params.get("bias"), input_scale, target.weight)
+            weights[node.name] = weight_grid(node.params["weight"], node.params.get("bias"), read.scale, spec)
         except ClinquantError as error:
             raise ClinquantError(error.code, f"{node.name}: {error.message}", fix=error.fix) from error
     return QuantizedNetwork(network=network, activations=activations, weights=weights, shapes=shapes, card=card, recipe=recipe)
+
+
+def activation_grids(
+    network: Network, histograms: Mapping[str, Histogram], observer: Observer, target: Target, widths: Widths
+) -> dict[str, QParams]:
+    """Grid name -> grid: 8 bits, the narrow width where only inner layers read, and a narrow copy where they read with others."""
+    grids: dict[str, QParams] = {}
+    only, also = narrow_grids(network)
+    narrow = narrowed(target.activation, widths.activation)
+    for name, histogram in histograms.items():
+        spec = narrow if name in only else target.activation
+        grids[name] = qparams_from_range(*observer.range(histogram, spec), spec)
+        if name in also and narrow != target.activation:
+            grids[narrow_name(name)] = qparams_from_range(*observer.range(histogram, narrow), narrow)
+    return grids
+
+
+def narrowed(spec: TensorSpec, bits: int) -> TensorSpec:
+    """`spec` with at most `bits` bits."""
+    return replace(spec, bits=min(bits, spec.bits))
+
+
+def tie_sums(network: Network, activations: dict[str, QParams], grids: Mapping[str, str]) -> None:
+    """Replaces the scales around additions by tied ones; each zero point keeps the lowest value of its grid where it was."""
+    scales = {name: float(grid.scale) for name, grid in activations.items()}
+    for name, scale in tied_scales(network, scales, grids).items():
+        old = activations[name]
+        lowest = (old.spec.qmin - float(old.zero_point)) * float(old.scale)
+        activations[name] = qparams_from_scale(scale, lowest, old.spec)
 
 
 def input_grid(preprocess: Preprocess, target: Target) -> QParams:
