@@ -53,8 +53,12 @@ threshold = click.option(
     help="How the operating point is chosen: youden, sens=.95, spec=.95, argmax.",
 )
 vertical_flip = click.option("--vertical-flip", is_flag=True, help="Also flip upside down in training: for images that have no upright.")
-bits = click.option("--bits", default="w8a8", show_default=True, metavar="wXaY", help="Widths of weights and activations: w8a8, w4a8, w4a4, w2a2.")
-recipe = click.option("--recipe", default="auto", show_default=True, metavar="NAME", help="How ranges are found; auto chooses on tune.")
+bits = click.option(
+    "--bits", default="w8a8", show_default=True, metavar="wXaY", help="Widths of weights and activations: w8a8, w4a8, w4a4, w2a2."
+)
+recipe = click.option(
+    "--recipe", default="auto", show_default=True, metavar="NAME", help="How grids are found; auto chooses on tune. See methods."
+)
 test = click.option("--test", "tests", multiple=True, metavar="DATA2", help="An external test set with the same classes; may be repeated.")
 
 

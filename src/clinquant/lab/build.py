@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clinquant.core.artifact import dump_json, read_body, read_json, sha256_json, write_json, write_text
+from clinquant.core.artifact import dump_json, read_body, read_json, sha256_file, sha256_json, write_json, write_text
 from clinquant.core.card import Card
-from clinquant.core.errors import ClinquantError
 from clinquant.core.predictions import Predictions
 from clinquant.data.audit import Audit, audit
 from clinquant.data.external import External, align_classes, external_test
@@ -26,7 +25,6 @@ from clinquant.data.study import Study
 from clinquant.edge.bundle import Bundle, pack
 from clinquant.edge.golden import golden_images, record_golden
 from clinquant.edge.predict import predict_fresh
-from clinquant.edge.resize import model_pixels
 from clinquant.edge.runtimes import runtime_module
 from clinquant.evidence.claims import plan_claims
 from clinquant.evidence.evidence import Evidence
@@ -37,19 +35,18 @@ from clinquant.lab.classifier import Classifier
 from clinquant.lab.export.float import export_float
 from clinquant.lab.export.integer import export_integer
 from clinquant.lab.export.qdq import export_qdq
+from clinquant.lab.ladder import check_recipe, climb
 from clinquant.lab.options import BuildOptions
 from clinquant.lab.planning import Plan, make_plan, tell_plan
 from clinquant.lab.prove import FILES, Claims, Trials, prove, units_by_class
 from clinquant.lab.quantize.lower import lower
-from clinquant.lab.quantize.observers import OBSERVERS
 from clinquant.lab.quantize.passes import FoldBatchNorm
-from clinquant.lab.quantize.quantize import quantize
 from clinquant.lab.quantize.quantized import QuantizedNetwork
 from clinquant.lab.quantize.trace import trace
 from clinquant.lab.quantize.widths import widths_of
-from clinquant.lab.recipe import choose_recipe, choosing_half
+from clinquant.lab.recipe import choosing_half
 from clinquant.lab.run import Narrator, Run
-from clinquant.lab.train import train
+from clinquant.lab.train import initial_sha256, train
 
 CONTRACT = "uint8 RGB image [n, h, w, 3] in; float32 logits and class_map out. " + Card.limits
 
@@ -74,11 +71,8 @@ def build(options: BuildOptions, out: Path | str, narrator: Narrator | None = No
 def prepare(run: Run, options: BuildOptions, command: str = "") -> None:
     """Read, audit, split and plan; checks what can be checked before any long work."""
     parse_rule(options.threshold)
-    if options.recipe != "auto" and options.recipe not in OBSERVERS:
-        raise ClinquantError(
-            "recipe-unknown", f"recipe {options.recipe!r} is not known.", fix=f"use auto or one of: {', '.join(OBSERVERS)}."
-        )
     widths_of(options.bits)
+    check_recipe(options.recipe, options.bits)
     run_read(run, options)
     run_audit(run, options)
     run_split(run, options)
@@ -144,7 +138,7 @@ def run_split(run: Run, options: BuildOptions) -> Split:
 
 def run_plan(run: Run, options: BuildOptions, command: str = "") -> Plan:
     """plan.json: what was found and what will be done, said before any training."""
-    inputs = {"study": run.sha256("study.json"), "split": run.sha256("split.json"), "options": options}
+    inputs = {"study": run.sha256("study.json"), "split": run.sha256("split.json"), "options": options, **_brought(run, options)}
 
     def make() -> None:
         write_json(run.path("plan.json"), make_plan(study_of(run), audit_of(run), split_of(run), options, command), kind="plan")
@@ -159,7 +153,7 @@ def run_train(run: Run, options: BuildOptions) -> Classifier:
     """float.safetensors and float.card.json."""
     names = ("arch", "size", "epochs", "seed", "weights", "threshold", "vertical_flip")
     chosen = {name: getattr(options, name) for name in names}
-    inputs = {"study": run.sha256("study.json"), "split": run.sha256("split.json"), **chosen}
+    inputs = {"study": run.sha256("study.json"), "split": run.sha256("split.json"), **chosen, **_brought(run, options)}
 
     def make() -> None:
         with run.narrator.progress("train") as tick:
@@ -169,10 +163,21 @@ def run_train(run: Run, options: BuildOptions) -> Classifier:
     return Classifier.load(run.directory)
 
 
+def _brought(run: Run, options: BuildOptions) -> dict[str, str]:
+    """Hashes of what the user brings besides images, and may change between two calls: a network of his own, a checkpoint."""
+    found = {}
+    if ":" in options.arch:
+        found["network"] = initial_sha256(options.arch, len(study_of(run).classes), options.seed)
+    if options.weights is not None and (path := Path(options.weights)).is_file():
+        found["checkpoint"] = sha256_file(path)
+    return found
+
+
 def run_quantize(run: Run, options: BuildOptions) -> QuantizedNetwork:
     """quantized.safetensors, quantized.json, recipes.json and both files' untempered predictions on tune."""
     tables = {file: f"predictions/tune.{file}.untempered.csv" for file in FILES}
-    inputs = {"float": run.sha256("float.safetensors", "float.card.json"), "bits": options.bits, "recipe": options.recipe}
+    names = ("bits", "recipe", "margin", "seed") if options.bits != "w8a8" else ("bits", "recipe")
+    inputs = {"float": run.sha256("float.safetensors", "float.card.json")} | {name: getattr(options, name) for name in names}
 
     def make() -> None:
         study, parts, classifier = study_of(run), split_of(run), Classifier.load(run.directory)
@@ -180,12 +185,7 @@ def run_quantize(run: Run, options: BuildOptions) -> QuantizedNetwork:
         folded = FoldBatchNorm()(trace(classifier.module))
         model = export_float(folded, preprocess, run.path("work/float.onnx"))
         baseline = _predict_tune(run, model, study, parts, run.path(tables["float"]), "float")
-        key = run.sha256("study.json")
-        pixels = model_pixels(Pixels(study), parts.calibration, preprocess, cache=run.path("work"), key=key)
-        recipes = tuple(OBSERVERS) if options.recipe == "auto" else (options.recipe,)
-        with run.narrator.progress("calibrate") as tick:
-            candidates = quantize(classifier, pixels, bits=options.bits, recipes=recipes, progress=tick)
-        best, trials = choose_recipe(candidates, baseline, study, parts, run.narrator)
+        best, trials = climb(run, options, classifier, study, parts, baseline)
         integer = export_integer(lower(best), run.path("work/integer.onnx"))
         _predict_tune(run, integer, study, parts, run.path(tables["integer"]), "integer")
         best.save(run.directory)
@@ -308,12 +308,17 @@ def run_pack(run: Run, options: BuildOptions) -> Bundle:
 
 
 def decided_card(card: Card, predictions: Predictions, parts: Split, rule: str) -> Card:
-    """`card` with the operating threshold chosen on tune, and the referral confidence on its half that chose nothing else."""
-    threshold = choose_threshold(predictions, card.positive, rule if card.positive is not None else "argmax")
+    """`card` with the operating threshold chosen on tune, and the referral confidence on its half that chose nothing else.
+
+    Where tune has cases of one class only, the likelier class decides, whatever the rule.
+    """
+    if card.positive is None or len(np.unique(predictions.labels)) == 1:
+        rule = "argmax"
+    threshold = choose_threshold(predictions, card.positive, rule)
     kept = np.array([case in set(parts.referral) for case in predictions.ids], dtype=bool)
     referral = predictions.take(kept)
     below = choose_referral(referral, threshold=threshold, positive=card.positive) if len(referral) else None
-    return replace(card, threshold=threshold, threshold_rule=rule if threshold is not None else "argmax", refer_below=below)
+    return replace(card, threshold=threshold, threshold_rule=rule, refer_below=below)
 
 
 def study_of(run: Run) -> Study:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from clinquant.core.card import RESEARCH_USE
+from clinquant.core.card import RESEARCH_USE, Card
+from clinquant.core.errors import ClinquantError
 from clinquant.data.audit import Audit
 from clinquant.data.split import Split
 from clinquant.data.study import Study
@@ -17,6 +19,7 @@ from clinquant.lab.architectures import find_architecture
 from clinquant.lab.options import BuildOptions
 from clinquant.lab.plan import plan_training
 from clinquant.lab.prove import units_by_class
+from clinquant.lab.rehearsal import rehearse
 from clinquant.lab.run import Narrator
 from clinquant.lab.train import choose_architecture, estimate_seconds, initial_module
 
@@ -51,11 +54,18 @@ class Plan:
 
 
 def make_plan(study: Study, audit: Audit, split: Split, options: BuildOptions, command: str) -> Plan:
-    """The plan for this data and these choices; trains two steps on blank images to estimate the time."""
+    """The plan for this data and these choices; rehearses the network and trains two steps on blank images to estimate the time.
+
+    Raises:
+        ClinquantError: `class-without-images`, and what `initial_module` and `rehearse` raise.
+    """
     name, preprocess = choose_architecture(study, options.arch, options.size)
     module, origin = initial_module(find_architecture(name), len(study.classes), options.weights, options.seed)
+    card = Card(architecture=name, classes=study.classes, positive=study.positive, preprocess=preprocess)
+    rehearse(module, card, bits=options.bits)
     label = {case.id: case.label for case in study.cases}
     labels = np.array([label[case] for case in split.train], np.int64)
+    _refuse_unseen(study, labels)
     training = plan_training(
         labels, len(study.classes), preprocess, pretrained=origin != "random", epochs=options.epochs, seed=options.seed
     )
@@ -73,8 +83,26 @@ def make_plan(study: Study, audit: Audit, split: Split, options: BuildOptions, c
         training_seconds=round(estimate_seconds(module, training, images["train"], images["tune"]), 1),
         disk_bytes=pixels + 40 * sum(parameter.numel() for parameter in module.parameters()),
         power=decidable(units_by_class(study, split.test, split.units), options.margin, study.positive),
-        warnings=(*audit.warnings, *split.warnings),
+        warnings=(*audit.warnings, *split.warnings, *threshold_warning(study, split, options.threshold)),
     )
+
+
+def threshold_warning(study: Study, split: Split, rule: str) -> tuple[str, ...]:
+    """A sentence where `rule` cannot choose a threshold, because tune has cases of one class only."""
+    label = {case.id: case.label for case in study.cases}
+    if study.positive is None or rule == "argmax" or len({label[case] for case in split.tune}) > 1:
+        return ()
+    return (f"No threshold can be chosen by {rule}, for tune has cases of one class only: the likelier class decides.",)
+
+
+def _refuse_unseen(study: Study, labels: NDArray[np.int64]) -> None:
+    unseen = [name for index, name in enumerate(study.classes) if index not in set(labels.tolist())]
+    if unseen:
+        raise ClinquantError(
+            "class-without-images",
+            f"class {unseen[0]!r} has no training image.",
+            fix="add images of this class, leave the class out, or change the split.",
+        )
 
 
 def findings(study: Study, audit: Audit, split: Split) -> list[str]:

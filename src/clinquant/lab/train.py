@@ -25,7 +25,8 @@ from clinquant.lab.augment import Augment
 from clinquant.lab.classifier import Classifier
 from clinquant.lab.fit import Fitted, Run, fit, reproducible
 from clinquant.lab.plan import TrainingPlan, plan_training
-from clinquant.lab.weights import initial_weights
+from clinquant.lab.quantize.trace import trace
+from clinquant.lab.weights import initial_weights, sha256_tensors
 
 
 def train(
@@ -134,6 +135,13 @@ def initial_module(architecture: Architecture, classes: int, weights: str | None
         torch.manual_seed(seed)
         module = architecture.build(classes)
     return module, initial_weights(architecture, module, weights)
+
+
+def initial_sha256(arch: str, classes: int, seed: int) -> str:
+    """Hash of a network's layers and random weights before training: it changes with the user's code, and with nothing else."""
+    module, _ = initial_module(find_architecture(arch), classes, "random", seed)
+    layers = [(node.name, node.op, node.inputs, dict(node.attributes)) for node in trace(module)]
+    return sha256_json({"layers": layers, "weights": sha256_tensors(module.state_dict())})
 
 
 def estimate_seconds(module: nn.Module, plan: TrainingPlan, n_train: int, n_tune: int = 0) -> float:

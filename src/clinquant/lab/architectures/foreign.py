@@ -25,11 +25,14 @@ def build_users(name: str) -> Callable[[int], nn.Module]:
     try:
         module = _import_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
         function = getattr(module, attribute)
-    except (ImportError, OSError, SyntaxError, AttributeError) as error:
-        raise ClinquantError("arch-broken", f"{name}: {error}.", fix=FIX) from error
+    except Exception as error:  # the user's file may raise anything
+        raise ClinquantError("arch-broken", f"{name}: {type(error).__name__}: {error}", fix=FIX) from error
 
     def build(num_classes: int) -> nn.Module:
-        network = function(num_classes)
+        try:
+            network = function(num_classes)
+        except Exception as error:
+            raise ClinquantError("arch-broken", f"{name} for {num_classes} classes: {type(error).__name__}: {error}", fix=FIX) from error
         if not isinstance(network, nn.Module):
             raise ClinquantError("arch-broken", f"{name} returned {type(network).__name__}, not a torch.nn.Module.", fix=FIX)
         return network

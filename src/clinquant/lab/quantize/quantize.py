@@ -19,7 +19,7 @@ from clinquant.lab.quantize.execute import CLASS_MAP, Executor
 from clinquant.lab.quantize.grids import grid_of
 from clinquant.lab.quantize.observers import OBSERVERS, Histogram, Observer
 from clinquant.lab.quantize.passes import Calibrate, FoldBatchNorm
-from clinquant.lab.quantize.quantized import QuantizedNetwork
+from clinquant.lab.quantize.quantized import QuantizedNetwork, Trained
 from clinquant.lab.quantize.target import PORTABLE, Target
 from clinquant.lab.quantize.ties import tied_scales
 from clinquant.lab.quantize.trace import trace
@@ -71,8 +71,12 @@ def put_on_grids(
     card: Card,
     shapes: Mapping[str, tuple[int, ...]],
     recipe: str,
+    learnt: Trained | None = None,
 ) -> QuantizedNetwork:
     """`network` with a grid for every tensor and weight, scales around additions tied.
+
+    Args:
+        learnt: grids of quantization-aware training, which take the place of found ones.
 
     Raises:
         ClinquantError: `range-empty`, `weights-nan`, naming the layer.
@@ -80,6 +84,7 @@ def put_on_grids(
     activations = activation_grids(network, histograms, observer, target, widths)
     activations["input"] = input_grid(card.preprocess, target)
     grids, inner = grid_of(network), inner_layers(network)
+    activations |= learnt.activations if learnt else {}
     tie_sums(network, activations, grids)
     weights = {}
     for node in network:
@@ -88,6 +93,9 @@ def put_on_grids(
         read, spec = activations[grids[node.inputs[0]]], target.weight
         if node.name in inner:
             read, spec = activations.get(narrow_name(grids[node.inputs[0]]), read), narrowed(target.weight, widths.weight)
+        if learnt and node.name in learnt.weights:
+            weights[node.name] = learnt.weights[node.name]
+            continue
         try:
             weights[node.name] = weight_grid(node.params["weight"], node.params.get("bias"), read.scale, spec)
         except ClinquantError as error:

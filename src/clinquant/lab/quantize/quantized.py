@@ -77,6 +77,21 @@ class QuantizedNetwork:
         )
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trained:
+    """What quantization-aware training leaves.
+
+    Attributes:
+        network: batch norm folded, inner weights on their grids.
+        weights: grids of the inner weights.
+        activations: grids of the narrow activations.
+    """
+
+    network: Network
+    weights: Mapping[str, QParams]
+    activations: Mapping[str, QParams]
+
+
 def _description(quantized: QuantizedNetwork) -> dict[str, Any]:
     nodes = [
         {"name": node.name, "op": node.op, "inputs": node.inputs, "params": sorted(node.params), "attributes": node.attributes}

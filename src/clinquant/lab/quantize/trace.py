@@ -94,6 +94,11 @@ class _Tracer:
         padded = [source for source in inputs if source in self.pads]
         if padded and op != "conv":
             raise ClinquantError("operator-unsupported", f"{name}: zero padding before {op}.", fix="pad only before a convolution.")
+        unknown = [source.name for source in inputs if source not in self.names]
+        if unknown:
+            raise ClinquantError(
+                "operator-unsupported", f"{name}: it reads {unknown[0]}, a part of a tensor or its shape.", fix="read whole tensors only."
+            )
         self.nodes.append(
             Node(name=name, op=op, inputs=tuple(self.names[source] for source in inputs), params=params or {}, attributes=attributes or {})
         )

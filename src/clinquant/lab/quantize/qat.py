@@ -1,0 +1,165 @@
+"""Quantization-aware training: the network trains on with its weights and activations on their grids.
+
+Batch norm stays live. Afterwards its factor goes into the weights' scales and its shift into the bias, which is exact: codes times
+scale times factor are the same codes times another scale (a negative factor flips them, and the grid is symmetric).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from clinquant.core.graph import Network, Node
+from clinquant.core.preprocess import Preprocess
+from clinquant.lab.quantize.execute import RULES, normalised
+from clinquant.lab.quantize.fake_quant import ACTIVATION_QUANTIZERS, LSQ
+from clinquant.lab.quantize.grids import grid_of, watch_points
+from clinquant.lab.quantize.passes.fold_batch_norm import FoldBatchNorm
+from clinquant.lab.quantize.quantized import QuantizedNetwork, Trained
+from clinquant.lab.quantize.widths import inner_layers, narrow_name
+
+
+class FakeQuantized(nn.Module):
+    """A network with batch norm, its inner layers' weights and narrow activations on learnt grids, all else as in float.
+
+    Args:
+        network: as traced, batch norm apart.
+        start: the same network after post-training quantization, whose grids are where learning starts.
+        method: a key of `ACTIVATION_QUANTIZERS`; weights always learn their step (LSQ), one a channel.
+    """
+
+    def __init__(self, network: Network, start: QuantizedNetwork, method: str) -> None:
+        super().__init__()
+        self.network = network
+        self.inner = inner_layers(network)
+        self.params = nn.ModuleDict({_key(node.name): _params(node) for node in network if node.params})
+        self.weight_quantizers, self.activation_quantizers = nn.ModuleDict(), nn.ModuleDict()
+        folded = start.network
+        for name in sorted(self.inner):
+            grid, ratio = start.weights[name], _factor(network, folded, name)
+            scale = torch.from_numpy(np.maximum(grid.scale / ratio, 1e-8).astype(np.float32))
+            self.weight_quantizers[_key(name)] = LSQ(scale, grid.spec.qmin, grid.spec.qmax, axis=0)
+        for name, grid in sorted(start.activations.items()):
+            if grid.spec.bits < 8:
+                low, high = (int(end - grid.zero_point) for end in (grid.spec.qmin, grid.spec.qmax))
+                self.activation_quantizers[_key(name)] = ACTIVATION_QUANTIZERS[method](torch.tensor(float(grid.scale)), low, high)
+        bare, norm_after = without_norms(network), {node.inputs[0]: node.name for node in network if node.op == "batch_norm"}
+        grids = grid_of(bare)
+        self.grids = {node.name: grids.get(node.inputs[0] if node.op == "batch_norm" else node.name, node.name) for node in network}
+        self.write_points = {norm_after.get(name, name): _key(grid) for name, grid in watch_points(bare).items()}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [n, k] of normalised images [n, 3, s, s]."""
+        values: dict[str, Tensor] = {}
+        for node in self.network:
+            inputs = [self.read(values, name, node) for name in node.inputs] or [x]
+            value, grid = self.compute(node, inputs), self.write_points.get(node.name, "")
+            values[node.name] = self.activation_quantizers[grid](value) if grid in self.activation_quantizers else value
+        return values[self.network.output.name]
+
+    def compute(self, node: Node, inputs: list[Tensor]) -> Tensor:
+        """The node's operator, its weight on the grid where it is an inner layer."""
+        if _key(node.name) not in self.params:
+            return RULES[node.op](node, inputs, {})
+        held = self.params[_key(node.name)]
+        if isinstance(held, nn.BatchNorm2d):
+            return torch.as_tensor(held(inputs[0]))
+        params: dict[str, Tensor] = dict(held.items())  # type: ignore[operator]
+        if node.name in self.inner:
+            params["weight"] = self.weight_quantizers[_key(node.name)](params["weight"])
+        return RULES[node.op](node, inputs, params)
+
+    def read(self, values: Mapping[str, Tensor], name: str, reader: Node) -> Tensor:
+        """A tensor as `reader` sees it: inner layers see the narrow copy where there is one."""
+        narrow = _key(narrow_name(self.grids[name]))
+        if reader.name in self.inner and narrow in self.activation_quantizers:
+            return torch.as_tensor(self.activation_quantizers[narrow](values[name]))
+        return values[name]
+
+
+def without_norms(network: Network) -> Network:
+    """`network` with its batch norms left out: the names that grids go by."""
+    return network.replaced({node.name: None for node in network if node.op == "batch_norm"})
+
+
+@torch.no_grad()
+def reestimate_norms(module: FakeQuantized, pixels: NDArray[np.uint8], preprocess: Preprocess, batch: int = 32) -> None:
+    """Batch norm statistics anew, as plain means over the batches of uint8 [n, s, s, 3]: those of training lag behind moving weights."""
+    norms = [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    module.train()
+    for start in range(0, len(pixels) - batch + 1, batch):
+        module(normalised(pixels[start : start + batch], preprocess))
+    module.eval()
+
+
+@torch.no_grad()
+def trained(module: FakeQuantized, start: QuantizedNetwork) -> Trained:
+    """The network after training, batch norm folded, inner weights exactly on their grids."""
+    nodes, scales = [], {}
+    for node in module.network:
+        if _key(node.name) not in module.params:
+            nodes.append(node)
+            continue
+        held = module.params[_key(node.name)]
+        if isinstance(held, nn.BatchNorm2d):
+            nodes.append(replace(node, params=_norm_params(held)))
+            continue
+        params = {role: value.detach().cpu().numpy().copy() for role, value in held.items()}  # type: ignore[operator]
+        if node.name in module.inner:
+            quantizer = module.weight_quantizers[_key(node.name)]
+            params["weight"] = quantizer(held["weight"]).cpu().numpy()  # type: ignore[index]
+            scales[node.name] = quantizer.scale.cpu().numpy().astype(np.float64)  # type: ignore[operator]
+        nodes.append(replace(node, params=params))
+    unfolded = Network(nodes=tuple(nodes))
+    folded = FoldBatchNorm()(unfolded)
+    weights = {}
+    for name, scale in scales.items():
+        step = np.maximum(np.abs(scale * _factor(unfolded, folded, name, signed=True)), 2.0**-24).astype(np.float32)
+        weights[name] = replace(start.weights[name], scale=step)
+    activations = {}
+    for name, grid in start.activations.items():
+        if _key(name) in module.activation_quantizers:
+            step = module.activation_quantizers[_key(name)].scale.detach().cpu().numpy()  # type: ignore[operator]
+            activations[name] = replace(grid, scale=np.asarray(step, np.float32).reshape(()))
+    return Trained(network=folded, weights=weights, activations=activations)
+
+
+def _factor(unfolded: Network, folded: Network, name: str, *, signed: bool = False) -> NDArray[np.float64]:
+    """[channels] what folding multiplied a layer's weight by."""
+    norm = next((node for node in unfolded if node.op == "batch_norm" and node.inputs == (name,)), None)
+    channels = len(folded[name].params["weight"])
+    if norm is None:
+        return np.ones(channels)
+    p = {role: array.astype(np.float64) for role, array in norm.params.items()}
+    factor = p["gamma"] / np.sqrt(p["variance"] + norm.attributes["epsilon"])
+    return np.asarray(factor if signed else np.maximum(np.abs(factor), 1e-12), np.float64)
+
+
+def _params(node: Node) -> nn.Module:
+    if node.op != "batch_norm":
+        return nn.ParameterDict({role: nn.Parameter(torch.from_numpy(np.array(array))) for role, array in node.params.items()})
+    norm = nn.BatchNorm2d(len(node.params["gamma"]), eps=node.attributes["epsilon"])
+    with torch.no_grad():
+        for own, role in ((norm.weight, "gamma"), (norm.bias, "beta"), (norm.running_mean, "mean"), (norm.running_var, "variance")):
+            assert own is not None
+            own.copy_(torch.from_numpy(np.array(node.params[role])))
+    return norm
+
+
+def _norm_params(norm: nn.BatchNorm2d) -> dict[str, NDArray[np.float32]]:
+    assert norm.running_mean is not None and norm.running_var is not None
+    values = {"gamma": norm.weight, "beta": norm.bias, "mean": norm.running_mean, "variance": norm.running_var}
+    return {role: value.detach().cpu().numpy().copy() for role, value in values.items()}
+
+
+def _key(name: str) -> str:
+    """A name that torch takes for a module: without dots."""
+    return name.replace(".", "/")
