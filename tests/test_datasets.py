@@ -110,6 +110,12 @@ def test_a_manifest(tmp_path):
     ]
 
 
+def test_names_with_line_ends_in_a_manifest(tmp_path):
+    (tmp_path / "m.csv").write_text('path,label\n"a\nb.png","x\u2028y"\n"c.png",z\n', encoding="utf-8")
+    found = listing(tmp_path / "m.csv")
+    assert [item.id for item in found.items] == ["a\nb.png", "c.png"] and found.classes == ("x\u2028y", "z")
+
+
 def test_numbered_classes_are_in_the_order_of_their_numbers(tmp_path):
     (tmp_path / "m.csv").write_text("path,label\na,10\nb,9\nc,0\n")
     assert listing(tmp_path / "m.csv").classes == ("0", "9", "10")

@@ -188,6 +188,15 @@ def test_the_split_column_and_another_group_column(data, tmp_path):
     refused("csv-column", data, groups=csv, group_column="slide")
 
 
+def test_the_group_column_of_a_manifest(data, tmp_path):
+    rows = [f"{case.id},{case.label},p{k},s{k % 2}" for k, case in enumerate(read_study(data).cases)]
+    manifest = groups_csv(data / "m.csv", rows, head="path,label,patient,site")
+    assert {case.group for case in read_study(manifest).cases} == {f"p{k}" for k in range(6)}
+    assert {case.group for case in read_study(manifest, group_column="site").cases} == {"s0", "s1"}
+    refused("csv-column", manifest, group_column="ward")
+    refused("groups-missing", data, group_column="site")
+
+
 def test_the_published_groupings_work(shared_data):
     for name, csv, groups in (
         ("kermany_cxr_224", "splits_by_patient.csv", 2846),

@@ -41,7 +41,7 @@ def read_study(
     Args:
         data: a folder, a `.csv` manifest, an `.npz` file, the name of a MedMNIST set, or `br35h` (also `demo`).
         groups: CSV with `path` and the patient (or group) of every image; its `split` column is honoured.
-        group_column: the group's column in that CSV.
+        group_column: the group's column in that CSV, or in the manifest that `data` is.
         positive: the diseased class of two; by default told from the names (see `positive_class`).
         grey_window: 16-bit levels that become 0 and 255; by default the full range.
         skip_broken: leave out images that cannot be read and list them in `Study.broken`, instead of ending.
@@ -55,7 +55,8 @@ def read_study(
     listing = reader_for(str(data)).listing(str(data), say)
     window = grey_window or FULL_WINDOW
     source = Source(kind=listing.kind, path=listing.path, grey_window=window)
-    items, group_notes = with_groups(listing.items, Path(groups), group_column) if groups else (listing.items, ())
+    grouping = _grouping(listing, groups, group_column)
+    items, group_notes = with_groups(listing.items, grouping, group_column) if grouping else (listing.items, ())
     index, positive_note = positive_class(listing.classes, positive)
     draft = Study(
         name=listing.name,
@@ -76,6 +77,19 @@ def read_study(
     keep(cases, window, Fingerprints.stack([image.print for image in found]))
     notes = (*listing.notes, *group_notes, positive_note, _window_note(cases, window))
     return replace(draft, cases=cases, broken=broken, notes=tuple(note for note in notes if note))
+
+
+def _grouping(listing: Listing, groups: str | Path | None, column: str | None) -> Path | None:
+    """The CSV that names the groups: its own, or the manifest when a column of it was named; None where nothing was asked."""
+    if groups is not None or column is None:
+        return None if groups is None else Path(groups)
+    if listing.kind != "csv":
+        raise ClinquantError(
+            "groups-missing",
+            f"there is no CSV in which the column {column!r} could name the group of an image.",
+            fix="give --groups CSV beside --group-column, or a manifest as DATA.",
+        )
+    return Path(listing.path)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

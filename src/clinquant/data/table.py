@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import posixpath
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,11 +49,16 @@ def read_table(path: Path) -> Table:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise ClinquantError("csv-broken", f"{path} does not exist.", fix="correct the path of the CSV file.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ClinquantError("csv-broken", f"{path} cannot be read ({error}).", fix="give a CSV file in UTF-8.") from error
     head = text.split("\n", 1)[0]
     separator = max(",;\t", key=head.count)
-    rows = [row for row in csv.reader(text.splitlines(), delimiter=separator) if any(cell.strip() for cell in row)]
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise ClinquantError("csv-broken", f"{path} cannot be read ({error}).", fix="give a CSV file, as text.") from error
     if not rows:
         raise ClinquantError("csv-broken", f"{path} is empty.", fix="give a first line of column names, then one line an image.")
     names = [name.strip().lower() for name in rows[0]]

@@ -65,7 +65,7 @@ def split_column(table: Table) -> Sequence[str | None] | None:
         if word is None or role(word) is None:
             raise ClinquantError(
                 "csv-value",
-                f"{table.path} row {row + 2}: the split is {word!r}, expected one of {', '.join(ROLES)}.",
+                f"{table.path} row {row + 2}: the split is {word or ''!r}, expected one of {', '.join(ROLES)}.",
                 fix="write train, tune (or val) or test in every row, or remove the column.",
             )
     return [role(word) for word in words if word is not None]
