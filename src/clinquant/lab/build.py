@@ -177,7 +177,8 @@ def run_quantize(run: Run, options: BuildOptions) -> QuantizedNetwork:
     """quantized.safetensors, quantized.json, recipes.json and both files' untempered predictions on tune."""
     tables = {file: f"predictions/tune.{file}.untempered.csv" for file in FILES}
     names = ("bits", "recipe", "margin", "seed") if options.bits != "w8a8" else ("bits", "recipe")
-    inputs = {"float": run.sha256("float.safetensors", "float.card.json")} | {name: getattr(options, name) for name in names}
+    chosen = {name: getattr(options, name) for name in names}
+    inputs = {"float": run.sha256("float.safetensors", "float.card.json"), **chosen, **_brought(run, options)}
 
     def make() -> None:
         study, parts, classifier = study_of(run), split_of(run), Classifier.load(run.directory)

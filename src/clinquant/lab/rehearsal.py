@@ -33,7 +33,7 @@ def rehearse(module: nn.Module, card: Card, *, bits: str = "w8a8") -> None:
     """
     module, size = copy.deepcopy(module), card.preprocess.size
     pixels = np.random.default_rng(0).integers(0, 256, (IMAGES, size, size, 3), np.uint8)
-    images = normalised(pixels, card.preprocess)
+    images = normalised(pixels, card.preprocess).contiguous()
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         logits_of(module.train(), images, card)
         expected = logits_of(module.eval(), images, card)

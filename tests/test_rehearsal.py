@@ -1,0 +1,145 @@
+"""A user's own network: what cannot be made integer is named before any training, and code that changed is trained anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clinquant.core.artifact import sha256_file
+from clinquant.core.card import Card
+from clinquant.core.errors import ClinquantError
+from clinquant.core.preprocess import Preprocess
+from clinquant.lab.architectures import ARCHITECTURES, find_architecture
+from clinquant.lab.build import build
+from clinquant.lab.options import BuildOptions
+from clinquant.lab.rehearsal import rehearse
+from networks import Branches, Plain
+from tiny_bundle import write_pictures
+
+USERS = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, act=nn.ReLU, outputs=2, norm=nn.Identity):
+        super().__init__()
+        self.conv, self.act, self.norm, self.head = nn.Conv2d(3, 8, 3), act(), norm(), nn.Linear(8, outputs)
+
+    def features(self, x):
+        return self.act(self.norm(self.conv(x)))
+
+    def forward(self, x):
+        return self.head(self.features(x).mean((2, 3)))
+
+def good(classes):
+    return Net()
+
+def silu(classes):
+    return Net(nn.SiLU)
+
+def seven(classes):
+    return Net(outputs=7)
+
+def norm_after_act(classes):
+    net = Net()
+    net.act = nn.Sequential(nn.ReLU(), nn.BatchNorm2d(8))
+    return net
+
+class Viewing(Net):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(8 * 14 * 14, 2)
+
+    def forward(self, x):
+        x = self.features(x)
+        return self.head(x.view(x.size(0), -1))
+
+class Branching(Net):
+    def features(self, x):
+        return super().features(x if x.sum() > 0 else -x)
+
+class Sliced(Net):
+    def features(self, x):
+        return torch.relu(super().features(x)[:, :, 1:])
+
+class Reshaped(Net):
+    def features(self, x):
+        n, c, h, w = x.size()
+        return super().features(x.reshape(n, h, c, w).reshape(n, c, h, w))
+
+class Auxiliary(Net):
+    def forward(self, x):
+        logits = super().forward(x)
+        return (logits, logits) if self.training else logits
+
+class Large(Net):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 40)
+
+def viewing(classes): return Viewing()
+def branching(classes): return Branching()
+def sliced(classes): return Sliced()
+def reshaped(classes): return Reshaped()
+def auxiliary(classes): return Auxiliary()
+def large(classes): return Large()
+def raising(classes): raise ValueError("no such backbone")
+def nothing_asked(): return Net()
+"""
+
+
+@pytest.fixture
+def users(tmp_path: Path) -> Path:
+    path = tmp_path / "users.py"
+    path.write_text(USERS)
+    return path
+
+
+def card(architecture: str, size: int = 16, classes: int = 2) -> Card:
+    names = tuple(f"class {index}" for index in range(classes))
+    return Card(architecture=architecture, classes=names, positive=1 if classes == 2 else None, preprocess=Preprocess(size=size))
+
+
+@pytest.mark.parametrize(
+    ("function", "code", "names"),
+    [
+        ("silu", "operator-unsupported", "act: SiLU"),
+        ("seven", "arch-broken", "[2, 7], expected logits [2, 2]"),
+        ("norm_after_act", "batch-norm-unfoldable", "act.1"),
+        ("branching", "trace-failed", "control flow"),
+        ("sliced", "operator-unsupported", "getitem"),
+        ("reshaped", "trace-failed", "reshaped"),
+        ("auxiliary", "arch-broken", "tuple"),
+        ("large", "arch-broken", "Kernel size"),
+        ("raising", "arch-broken", "no such backbone"),
+        ("nothing_asked", "arch-broken", "positional"),
+    ],
+)
+def test_what_has_no_integer_form_is_named(function: str, code: str, names: str, users: Path) -> None:
+    name = f"{users}:{function}"
+    with pytest.raises(ClinquantError) as caught:
+        rehearse(find_architecture(name).build(2), card(name))
+    assert caught.value.code == code and names in caught.value.message
+
+
+def test_what_has_one_passes() -> None:
+    for name, architecture in ARCHITECTURES.items():
+        size = 32 if architecture.size > 64 else architecture.size
+        rehearse(architecture.build(3), card(name, size, classes=3))
+    rehearse(Branches(3), card("branches", 16, classes=3))
+    rehearse(Plain(2), card("plain", 28))
+
+
+def test_refused_before_training_and_trained_anew_when_the_code_has_changed(users: Path, tmp_path: Path) -> None:
+    data, out = write_pictures(tmp_path / "pictures", each=30), tmp_path / "run"
+    options = {"data": str(data), "size": 16, "epochs": 1}
+    with pytest.raises(ClinquantError, match="SiLU"):
+        build(BuildOptions(arch=f"{users}:silu", **options), out)
+    assert not (out / "train").exists()
+    build(BuildOptions(arch=f"{users}:viewing", **options), tmp_path / "viewing")
+    build(BuildOptions(arch=f"{users}:good", **options), out)
+    first = sha256_file(out / "float.onnx")
+    users.write_text(USERS.replace("act=nn.ReLU,", "act=nn.ReLU6,"))
+    build(BuildOptions(arch=f"{users}:good", **options), out)
+    assert sha256_file(out / "float.onnx") != first
