@@ -145,16 +145,18 @@ def initial_sha256(arch: str, classes: int, seed: int) -> str:
 
 
 def estimate_seconds(module: nn.Module, plan: TrainingPlan, n_train: int, n_tune: int = 0) -> float:
-    """Seconds that `fit` would take here without early stopping, from the second of two timed steps on blank images."""
+    """Seconds that `fit` would take here without early stopping, from the quicker of two steps on blank images, after one to warm up."""
     size = plan.preprocess.size
     pixels, labels = np.zeros((plan.batch, size, size, 3), np.uint8), np.arange(plan.batch) % plan.classes
     with reproducible(plan), torch.random.fork_rng(devices=[]):
         run = Run(copy.deepcopy(module), plan, n_train, "", Path())
         run.module.train()
-        run.update(pixels, labels)
-        start = time.perf_counter()
-        run.update(pixels, labels)
-        middle = time.perf_counter()
-        run.logits(pixels)
-        end = time.perf_counter()
-    return run.steps * (middle - start) + plan.epochs * (n_tune / plan.batch) * (end - middle)
+        step = min([_seconds(lambda: run.update(pixels, labels)) for _ in range(3)][1:])
+        look = _seconds(lambda: run.logits(pixels))
+    return run.steps * step + plan.epochs * (n_tune / plan.batch) * look
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
