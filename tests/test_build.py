@@ -166,6 +166,7 @@ def test_two_runs_on_one_output(built: Path) -> None:
         ({"threshold": "best"}, "threshold-rule"),
         ({"positive": "purple"}, "positive-unknown"),
         ({"arch": "resnet1000"}, "arch-unknown"),
+        ({"margin": float("nan")}, "margin-invalid"),
         ({"data": "/nowhere/at/all"}, "data-missing"),
     ],
 )

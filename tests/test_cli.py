@@ -71,6 +71,10 @@ def test_shared_options_mean_the_same_everywhere() -> None:
     assert {option: says for option, says in declared.items() if len(says) > 1} == {}
 
 
+def test_the_bare_command_is_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 0 and "Start with: clinquant build" in capsys.readouterr().out
+
+
 def test_the_reference_is_what_help_says() -> None:
     sys.path.insert(0, str(ROOT / "docs"))
     import make_cli

@@ -82,7 +82,7 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Runs one command line and returns its exit code; every failure ends as one line and a fix."""
     try:
-        code: Any = cli.main(list(arguments), prog_name="clinquant", standalone_mode=False)
+        code: Any = cli.main(list(arguments) or ["--help"], prog_name="clinquant", standalone_mode=False)
         sys.stdout.flush()
         return int(code or 0)
     except (BrokenPipeError, SystemExit):

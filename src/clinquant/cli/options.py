@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,12 +19,22 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON o
 OUT_HELP = "The run directory; a run that is there is resumed."
 out = click.option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
 seed = click.option("--seed", default=0, show_default=True, metavar="N", type=click.IntRange(min=0), help="Of everything that is drawn.")
+
+
+def _number(context: click.Context, option: click.Parameter, value: float) -> float:
+    """`value`, which click lets pass as any range's when it is not a number."""
+    if math.isnan(value):
+        raise click.BadParameter("nan is not a number.", context, option)
+    return value
+
+
 margin = click.option(
     "--margin",
     default=0.02,
     show_default=True,
     metavar="X",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    callback=_number,
     help="The loss that would matter, written down before the test set is read.",
 )
 threads = click.option("--threads", default=1, show_default=True, metavar="N", type=click.IntRange(min=1), help="Of the runtime.")

@@ -46,6 +46,12 @@ class Claim:
     threshold: str | None = None
 
 
+def check_margin(margin: float) -> None:
+    """Raises ClinquantError `margin-invalid` unless the margin lies above 0 and below 1."""
+    if not 0.0 < margin < 1.0:
+        raise ClinquantError("margin-invalid", f"margin {margin}.", fix="give a margin above 0 and below 1, for example 0.02.")
+
+
 def plan_claims(
     classes: Sequence[str], positive: int | None, units_by_class: Mapping[str, int], margin: float, confidence: float = 0.95
 ) -> tuple[Claim, ...]:
@@ -65,8 +71,7 @@ def plan_claims(
     Raises:
         ClinquantError: `margin-invalid`.
     """
-    if not 0.0 < margin < 1.0:
-        raise ClinquantError("margin-invalid", f"margin {margin}.", fix="give a margin above 0 and below 1, for example 0.02.")
+    check_margin(margin)
     needed = cases_needed(margin, confidence)
 
     def claim(metric: str, role: Role, class_name: str | None = None, threshold: str | None = None) -> Claim:

@@ -26,11 +26,12 @@ from clinquant.edge.bundle import Bundle, pack
 from clinquant.edge.golden import golden_images, record_golden
 from clinquant.edge.predict import predict_fresh
 from clinquant.edge.runtimes import runtime_module
-from clinquant.evidence.claims import plan_claims
+from clinquant.evidence.claims import check_margin, plan_claims
 from clinquant.evidence.evidence import Evidence
 from clinquant.evidence.referral import choose_referral
 from clinquant.evidence.reliability import fit_temperature
 from clinquant.evidence.threshold import choose_threshold, parse_rule
+from clinquant.lab.architectures import find_architecture
 from clinquant.lab.classifier import Classifier
 from clinquant.lab.export.float import export_float
 from clinquant.lab.export.integer import export_integer
@@ -73,6 +74,9 @@ def prepare(run: Run, options: BuildOptions, command: str = "") -> None:
     parse_rule(options.threshold)
     widths_of(options.bits)
     check_recipe(options.recipe, options.bits)
+    check_margin(options.margin)
+    if options.arch != "auto":
+        find_architecture(options.arch)
     run_read(run, options)
     run_audit(run, options)
     run_split(run, options)

@@ -84,9 +84,10 @@ class Run:
         return hashes[0] if len(hashes) == 1 else sha256_json(hashes)
 
     def _is_done(self, record: Path, key: str, files: tuple[str, ...]) -> bool:
-        if not record.exists():
+        try:
+            done = read_json(record, Done, kind="step")
+        except ClinquantError:  # a record that cannot be read proves nothing
             return False
-        done = read_json(record, Done, kind="step")
         return done.key == key and all(self.path(file).is_file() and sha256_file(self.path(file)) == done.files.get(file) for file in files)
 
     @contextmanager

@@ -121,11 +121,13 @@ def read_state(path: Path) -> State:
         ClinquantError: `weights-missing`, or `weights-broken` when the file is neither or holds more than tensors.
     """
     if not path.is_file():
-        raise ClinquantError("weights-missing", f"{path} does not exist.", fix="give --weights an existing .pth or .safetensors file.")
+        raise ClinquantError("weights-missing", f"there is no file {path}.", fix="give --weights an existing .pth or .safetensors file.")
     fix = "give a .safetensors file, or a .pth that holds a state_dict of tensors only."
     try:
         loaded = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except pickle.UnpicklingError as error:  # its text advises to run the pickle
+        raise ClinquantError("weights-broken", f"{path} is no checkpoint, or holds more than tensors.", fix=fix) from error
+    except (SafetensorError, RuntimeError, EOFError, OSError) as error:
         raise ClinquantError("weights-broken", f"{path} cannot be read: {str(error).splitlines()[0]}", fix=fix) from error
     for wrapper in ("state_dict", "net", "model"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
