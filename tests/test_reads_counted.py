@@ -39,3 +39,5 @@ def test_a_cache_that_cannot_be_written_is_said(cache: Path) -> None:
     cache.write_text("a file stands here")
     with pytest.raises(ClinquantError, match="output-unwritable"):
         counter.count_read(SHA)
+    with pytest.raises(ClinquantError, match="CLINQUANT_CACHE"):
+        counter.check_countable()

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from clinquant.core.artifact import writing_to
+from clinquant.core.errors import ClinquantError, Exit
 from clinquant.data.cache import cache_folder
 
 LINE = len("2025-01-01T00:00:00Z\n")
@@ -30,6 +31,23 @@ def count_read(sha256: str) -> int:
             return os.lseek(file, 0, os.SEEK_CUR) // LINE
         finally:
             os.close(file)
+
+
+def check_countable() -> None:
+    """Raises ClinquantError `output-unwritable` when the next reading could not be counted; told before long work."""
+    folder = cache_folder("test-reads")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise ClinquantError(
+            "output-unwritable",
+            f"readings of the test set are counted in {folder}, which cannot be written.",
+            fix="set CLINQUANT_CACHE to a folder that this user may write to.",
+            exit_code=Exit.ENVIRONMENT,
+        )
 
 
 def reads(sha256: str) -> int:

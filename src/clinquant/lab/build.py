@@ -26,6 +26,7 @@ from clinquant.edge.bundle import Bundle, pack
 from clinquant.edge.golden import golden_images, record_golden
 from clinquant.edge.predict import predict_fresh
 from clinquant.edge.runtimes import runtime_module
+from clinquant.edge.test_reads import check_countable
 from clinquant.evidence.claims import check_margin, plan_claims
 from clinquant.evidence.evidence import Evidence
 from clinquant.evidence.referral import choose_referral
@@ -75,6 +76,7 @@ def prepare(run: Run, options: BuildOptions, command: str = "") -> None:
     widths_of(options.bits)
     check_recipe(options.recipe, options.bits)
     check_margin(options.margin)
+    check_countable()
     if options.arch != "auto":
         find_architecture(options.arch)
     run_read(run, options)
