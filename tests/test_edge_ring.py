@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -66,3 +67,10 @@ def test_methods_are_listed_without_torch() -> None:
     done = blocked(RUN, "methods")
     assert done.returncode == 0, done.stderr
     assert "efficientnet_lite0" in done.stdout
+
+
+def test_the_runtime_reports_nothing_to_anybody() -> None:
+    code = "import os, clinquant.edge.runtimes.onnxruntime; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"

@@ -1,1 +1,6 @@
 """edge."""
+
+import os
+
+# ONNX Runtime would keep a device id in the user's home and report its use; images of patients are looked at here.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
