@@ -98,7 +98,7 @@ def quantize(x: NDArray[Any], q: QParams) -> NDArray[np.int32]:
     array([0, 0, 2, 3], dtype=int32)
     """
     scale, zero = q.shaped(x.ndim)
-    return saturate(np.rint(x.astype(np.float32) / scale), zero, q.spec.qmin, q.spec.qmax)
+    return to_codes(x.astype(np.float32) / scale, zero, q.spec.qmin, q.spec.qmax)
 
 
 def dequantize(codes: NDArray[Any], q: QParams) -> Float:
@@ -110,6 +110,11 @@ def dequantize(codes: NDArray[Any], q: QParams) -> Float:
 def fake_quantize(x: NDArray[Any], q: QParams) -> Float:
     """`x` rounded to the grid; idempotent."""
     return dequantize(quantize(x, q), q)
+
+
+def to_codes(values: NDArray[Any], zero: NDArray[np.int32] | int, qmin: int, qmax: int) -> NDArray[np.int32]:
+    """round_half_even(values) + zero, clipped to [qmin, qmax], of values in units of the scale."""
+    return saturate(np.rint(values), zero, qmin, qmax)
 
 
 def saturate(rounded: NDArray[Any], zero: NDArray[np.int32] | int, qmin: int, qmax: int) -> NDArray[np.int32]:
@@ -124,7 +129,7 @@ def requantize(accumulator: NDArray[np.int32], multiplier: Float, zero: int, qmi
 
     As MLAS's requantizer: one float32 product, no fused multiply-add.
     """
-    return saturate(np.rint(accumulator.astype(np.float32) * multiplier), zero, qmin, qmax)
+    return to_codes(accumulator.astype(np.float32) * multiplier, zero, qmin, qmax)
 
 
 def qparams_from_range(low: Any, high: Any, spec: TensorSpec) -> QParams:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from clinquant.core.affine import QParams, dequantize, requantize, saturate
+from clinquant.core.affine import QParams, dequantize, requantize, to_codes
 from clinquant.core.integer import (
     Add,
     Clip,
@@ -92,7 +92,7 @@ def add(operator: Add, inputs: list[Codes], grids: list[QParams], out: QParams) 
     total = np.full(inputs[0].shape, float(out.zero_point))
     for codes, grid in zip(inputs, grids, strict=True):
         total += (codes.astype(np.float64) - int(grid.zero_point)) * float(np.float32(grid.scale / out.scale))
-    return saturate(np.rint(total), 0, *WHOLE).astype(np.uint8)
+    return to_codes(total, 0, *WHOLE).astype(np.uint8)
 
 
 def concat(operator: Concat, inputs: list[Codes], grids: list[QParams], out: QParams) -> Codes:
@@ -103,7 +103,7 @@ def concat(operator: Concat, inputs: list[Codes], grids: list[QParams], out: QPa
 def rescale_table(grid: QParams, out: QParams) -> NDArray[np.uint8]:
     """uint8 [256]: the code on `out` of every code on `grid`, as a runtime dequantizes and quantizes it in float32."""
     values = dequantize(np.arange(256), grid)
-    return saturate(np.rint(values / out.scale), out.zero_point, *WHOLE).astype(np.uint8)
+    return to_codes(values / out.scale, out.zero_point, *WHOLE).astype(np.uint8)
 
 
 def requantized(operator: Requantize, inputs: list[Codes], grids: list[QParams], out: QParams) -> Codes:
