@@ -39,7 +39,7 @@ from clinquant.lab.export.integer import export_integer
 from clinquant.lab.export.qdq import export_qdq
 from clinquant.lab.ladder import check_recipe, climb
 from clinquant.lab.options import BuildOptions
-from clinquant.lab.planning import Plan, make_plan, tell_plan
+from clinquant.lab.planning import Plan, make_plan, room_warning, tell_plan
 from clinquant.lab.prove import FILES, Claims, Trials, prove, units_by_class
 from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.passes import FoldBatchNorm
@@ -152,6 +152,8 @@ def run_plan(run: Run, options: BuildOptions, command: str = "") -> Plan:
     run.step("plan", inputs, ("plan.json",), make)
     plan = read_json(run.path("plan.json"), Plan, kind="plan")
     tell_plan(plan, run.narrator)
+    if warning := room_warning(plan, run.directory):
+        run.narrator.say(f"Note: {warning}")
     return plan
 
 

@@ -28,8 +28,8 @@ PORTABLE = Target(
     name="portable",
     weight=TensorSpec(bits=7, signed=True, symmetric=True, narrow=True, axis=0),
     activation=TensorSpec(bits=8),
-    note="uint8 activations, 7-bit weights in int8: the one form whose outputs are bit-identical on x86 with and without "
-    "VNNI, ARM and WASM, because 16-bit sums of pairs cannot saturate (2 x 255 x 63 < 2^15).",
+    note="uint8 activations, 7-bit weights in int8: the form whose outputs do not depend on the processor (tried: x86 with "
+    "and without VNNI), because 16-bit sums of pairs cannot saturate (2 x 255 x 63 < 2^15).",
 )
 
 TARGETS: dict[str, Target] = {"portable": PORTABLE}
