@@ -2,8 +2,8 @@
 
     python benchmarks/floats.py --data ../shared/data --runs runs
 
-Each is `clinquant build` up to training, in `RUNS/SET-ARCH-SEED`; what stands there is kept, so it can be cut off at any time. No test image
-is read.
+Each is `clinquant build` up to training, in `RUNS/SET-ARCH-SEED`; what stands there is kept, so it can be cut off at any time. No test
+image is read.
 """
 
 from __future__ import annotations

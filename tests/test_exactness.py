@@ -24,8 +24,8 @@ from clinquant.lab.export.float import export_float
 from clinquant.lab.export.integer import export_integer
 from clinquant.lab.export.qdq import export_qdq
 from clinquant.lab.quantize.execute import Executor, normalised
+from clinquant.lab.quantize.fold import fold_batch_norm
 from clinquant.lab.quantize.lower import lower
-from clinquant.lab.quantize.passes import FoldBatchNorm
 from clinquant.lab.quantize.quantize import quantize
 from clinquant.lab.quantize.quantized import QuantizedNetwork
 from clinquant.lab.quantize.stem import blocked_stem
@@ -130,7 +130,7 @@ def test_float_file_equals_torch_and_integer_follows(
 ) -> None:
     source, network = quantized(name)
     preprocess = source.card.preprocess
-    folded = FoldBatchNorm()(trace(source.module))
+    folded = fold_batch_norm(trace(source.module))
     pixels = images(preprocess.size, 24, 3)
     with torch.no_grad():
         expected = source.module(normalised(pixels, preprocess)).numpy()

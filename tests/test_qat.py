@@ -17,10 +17,11 @@ from clinquant.lab.export.integer import export_integer
 from clinquant.lab.fit import fit
 from clinquant.lab.quantize.execute import normalised
 from clinquant.lab.quantize.fake_quant import ACTIVATION_QUANTIZERS
-from clinquant.lab.quantize.learn import learn
 from clinquant.lab.quantize.lower import lower
+from clinquant.lab.quantize.model import Calibration, Model
+from clinquant.lab.quantize.passes import FineTune
 from clinquant.lab.quantize.qat import FakeQuantized, trained
-from clinquant.lab.quantize.quantize import quantize as quantize_after
+from clinquant.lab.quantize.recipes import begin, named_recipes, run_recipes
 from clinquant.lab.quantize.trace import trace
 from small_training import small_plan, spots
 from test_exactness import classifier, every_tensor, images
@@ -32,7 +33,7 @@ def test_folding_after_training_is_exact(name: str, bits: str) -> None:
     """With batch norm live the network computes what its folded form computes, and inner weights lie on their grids."""
     source = classifier(name)
     preprocess = source.card.preprocess
-    start = quantize_after(source, images(preprocess.size, 8, 1), bits=bits, recipes=("mse",))["mse"]
+    start = rounded(source, images(preprocess.size, 8, 1), bits)
     network = trace(source.module)
     first = next(node.name for node in network if node.op == "batch_norm")
     network[first].params["gamma"][:2] *= -1  # a negative factor flips codes
@@ -57,10 +58,9 @@ def test_folding_after_training_is_exact(name: str, bits: str) -> None:
 def test_training_recovers_what_two_bits_destroy_and_exports_it_exactly(method: str, tmp_path: Path) -> None:
     (train_pixels, train_labels), (tune_pixels, tune_labels) = spots(192, 1), spots(96, 2)
     source = trained_float(tmp_path / "float", (train_pixels, train_labels), (tune_pixels, tune_labels))
-    start = quantize_after(source, train_pixels[:64], bits="w2a2", recipes=("mse",))["mse"]
-    learnt = learn(
-        source, start, (train_pixels, train_labels), (tune_pixels, tune_labels), train_pixels[:64], tmp_path / "qat", method=method
-    )
+    start = rounded(source, train_pixels[:64], "w2a2")
+    fine_tune = FineTune(train=(train_pixels, train_labels), tune=(tune_pixels, tune_labels), folder=tmp_path / "qat", method=method)
+    learnt = fine_tune(start, calibration_of(source, train_pixels[:64])).quantized(method)
     program = lower(learnt)
     path = export_integer(program, tmp_path / "integer.onnx")
     expected = execute(program, tune_pixels[:8])
@@ -68,9 +68,18 @@ def test_training_recovers_what_two_bits_destroy_and_exports_it_exactly(method: 
         assert np.array_equal(codes, expected[tensor]), tensor
     bounded = [operator for operator in program.operators if isinstance(operator, Clip)]
     assert bounded and all(expected[operator.name].max() <= operator.high for operator in bounded)
-    files = [export_integer(lower(network), tmp_path / f"{index}.onnx") for index, network in enumerate((start, learnt))]
+    files = [export_integer(lower(network), tmp_path / f"{index}.onnx") for index, network in enumerate((start.quantized("mse"), learnt))]
     before, after = (accuracy(file, tune_pixels, tune_labels) for file in files)
     assert after > 0.85 and after > before + 0.1, (before, after)
+
+
+def calibration_of(source: Classifier, pixels: np.ndarray) -> Calibration:
+    return Calibration(pixels=pixels, preprocess=source.card.preprocess)
+
+
+def rounded(source: Classifier, pixels: np.ndarray, bits: str) -> Model:
+    """The network after post-training quantization."""
+    return run_recipes(begin(source, bits), calibration_of(source, pixels), named_recipes(("mse",)))["mse"]
 
 
 def accuracy(path: Path, pixels: np.ndarray, labels: np.ndarray) -> float:

@@ -41,11 +41,11 @@ from clinquant.lab.ladder import check_recipe, climb
 from clinquant.lab.options import BuildOptions
 from clinquant.lab.planning import Plan, make_plan, room_warning, tell_plan
 from clinquant.lab.prove import FILES, Claims, Trials, prove, units_by_class
+from clinquant.lab.quantize.fold import fold_batch_norm
 from clinquant.lab.quantize.lower import lower
-from clinquant.lab.quantize.passes import FoldBatchNorm
 from clinquant.lab.quantize.quantized import QuantizedNetwork
 from clinquant.lab.quantize.trace import trace
-from clinquant.lab.quantize.widths import widths_of
+from clinquant.lab.quantize.widths import check_bits
 from clinquant.lab.recipe import choosing_half
 from clinquant.lab.run import Narrator, Run
 from clinquant.lab.train import initial_sha256, train
@@ -73,7 +73,7 @@ def build(options: BuildOptions, out: Path | str, narrator: Narrator | None = No
 def prepare(run: Run, options: BuildOptions, command: str = "") -> None:
     """Read, audit, split and plan; checks what can be checked before any long work."""
     parse_rule(options.threshold)
-    widths_of(options.bits)
+    check_bits(options.bits)
     check_recipe(options.recipe, options.bits)
     check_margin(options.margin)
     check_countable()
@@ -191,7 +191,7 @@ def run_quantize(run: Run, options: BuildOptions) -> QuantizedNetwork:
     def make() -> None:
         study, parts, classifier = study_of(run), split_of(run), Classifier.load(run.directory)
         preprocess = classifier.card.preprocess
-        folded = FoldBatchNorm()(trace(classifier.module))
+        folded = fold_batch_norm(trace(classifier.module))
         model = export_float(folded, preprocess, run.path("work/float.onnx"))
         baseline = _predict_tune(run, model, study, parts, run.path(tables["float"]), "float")
         best, trials = climb(run, options, classifier, study, parts, baseline)
@@ -221,7 +221,7 @@ def run_export(run: Run, options: BuildOptions) -> None:
         study, parts = study_of(run), split_of(run)
         classifier, quantized = Classifier.load(run.directory), QuantizedNetwork.load(run.directory)
         temperature = {file: _temperature(run, parts, file) for file in FILES}
-        folded = FoldBatchNorm()(trace(classifier.module))
+        folded = fold_batch_norm(trace(classifier.module))
         export_float(folded, classifier.card.preprocess, run.path("float.onnx"), temperature=temperature["float"], description=CONTRACT)
         export_integer(lower(quantized, temperature=temperature["integer"]), run.path("integer.onnx"), description=CONTRACT)
         export_qdq(quantized, run.path("qdq.onnx"), temperature=temperature["integer"], description=CONTRACT)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,21 +17,21 @@ from clinquant.edge.resize import model_pixels
 from clinquant.lab.classifier import Classifier
 from clinquant.lab.options import BuildOptions
 from clinquant.lab.quantize.fake_quant import ACTIVATION_QUANTIZERS
-from clinquant.lab.quantize.learn import learn
-from clinquant.lab.quantize.observers import OBSERVERS
-from clinquant.lab.quantize.quantize import quantize
+from clinquant.lab.quantize.model import Calibration
+from clinquant.lab.quantize.passes import FineTune
 from clinquant.lab.quantize.quantized import QuantizedNetwork
+from clinquant.lab.quantize.recipes import RECIPES, begin, named_recipes, run_recipes
 from clinquant.lab.recipe import Trial, choose_recipe
 from clinquant.lab.run import Run
 
-RECIPES = (*OBSERVERS, *ACTIVATION_QUANTIZERS)
+NAMES = (*RECIPES, *ACTIVATION_QUANTIZERS)
 """What `--recipe` takes beside `auto`: ranges found after training, and quantization-aware training."""
 
 
 def check_recipe(recipe: str, bits: str) -> None:
     """Raises ClinquantError `recipe-unknown`, or `recipe-unfit` where nothing is left to learn."""
-    if recipe != "auto" and recipe not in RECIPES:
-        raise ClinquantError("recipe-unknown", f"recipe {recipe!r} is not known.", fix=f"use auto or one of: {', '.join(RECIPES)}.")
+    if recipe != "auto" and recipe not in NAMES:
+        raise ClinquantError("recipe-unknown", f"recipe {recipe!r} is not known.", fix=f"use auto or one of: {', '.join(NAMES)}.")
     if recipe in ACTIVATION_QUANTIZERS and bits == "w8a8":
         raise ClinquantError(
             "recipe-unfit", f"recipe {recipe!r} trains grids of fewer than 8 bits.", fix="give --bits w4a4, or --recipe auto."
@@ -48,27 +50,21 @@ def climb(
         baseline: the float file's predictions of tune.
     """
     source, key, preprocess = Pixels(study), sha256_json(study), classifier.card.preprocess
-    calibration = model_pixels(source, parts.calibration, preprocess, cache=run.path("work"), key=key)
-    after = (options.recipe,) if options.recipe in OBSERVERS else ("mse",) if options.recipe in ACTIVATION_QUANTIZERS else tuple(OBSERVERS)
+    pixels = model_pixels(source, parts.calibration, preprocess, cache=run.path("work"), key=key)
+    calibration, learning = Calibration(pixels=pixels, preprocess=preprocess), options.recipe in ACTIVATION_QUANTIZERS
+    after = ("mse",) if learning else tuple(RECIPES) if options.recipe == "auto" else (options.recipe,)
     with run.narrator.progress("calibrate") as tick:
-        candidates = quantize(classifier, calibration, bits=options.bits, recipes=after, progress=tick)
+        models = run_recipes(begin(classifier, options.bits), replace(calibration, progress=tick), named_recipes(after))
+    candidates = {name: model.quantized(name) for name, model in models.items()}
     best, trials = choose_recipe(candidates, baseline, study, parts, run.narrator)
     if not _must_learn(options, best, trials):
         return best, trials
-    method = options.recipe if options.recipe in ACTIVATION_QUANTIZERS else "lsq"
+    method = options.recipe if learning else "lsq"
     train, tune = (_labelled(run, study, source, ids, classifier, key) for ids in (parts.train, parts.tune))
+    folder = run.path(f"train/{method}-{options.bits}")
     with run.narrator.progress(f"quantization-aware training ({method})") as tick:
-        learnt = learn(
-            classifier,
-            best,
-            train,
-            tune,
-            calibration,
-            run.path(f"train/{method}-{options.bits}"),
-            method=method,
-            seed=options.seed,
-            progress=tick,
-        )
+        fine_tune = FineTune(train=train, tune=tune, folder=folder, method=method, seed=options.seed, progress=tick)
+        learnt = fine_tune(models[best.recipe], calibration).quantized(method)
     trained, more = choose_recipe({method: learnt}, baseline, study, parts, run.narrator)
     trials = (*trials, *more)
     if options.recipe == method or min(trials, key=lambda trial: trial.divergence).recipe == method:

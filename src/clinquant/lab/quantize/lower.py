@@ -27,7 +27,7 @@ from clinquant.lab.quantize.execute import CLASS_MAP
 from clinquant.lab.quantize.grids import fusions
 from clinquant.lab.quantize.quantized import QuantizedNetwork
 from clinquant.lab.quantize.stem import blocked_stem
-from clinquant.lab.quantize.widths import inner_layers, narrow_name
+from clinquant.lab.quantize.widths import narrow_name
 
 
 def lower(quantized: QuantizedNetwork, *, temperature: float = 1.0) -> IntegerProgram:
@@ -65,7 +65,6 @@ class _Lowering:
         self.network = quantized.network
         self.fused = fusions(self.network)
         self.activations = set(self.fused.values())
-        self.inner = inner_layers(self.network)
         self.tensor: dict[str, str] = {}
         self.grid_names: dict[str, str] = {}
         self.tensors: dict[str, QParams] = {}
@@ -114,15 +113,15 @@ class _Lowering:
         return name
 
     def sources(self, node: Node) -> tuple[str, ...]:
-        found = tuple(self.tensor[name] for name in node.inputs)
-        return tuple(self.narrowed(name) for name in found) if node.name in self.inner else found
+        bits = self.quantized.widths.read_by(node.name)
+        return tuple(self.narrowed(self.tensor[name], bits) for name in node.inputs)
 
-    def narrowed(self, tensor: str) -> str:
-        """`tensor`, or the narrow copy of it that inner layers read, made when first asked for."""
-        grid = self.quantized.activations.get(narrow_name(self.grid_names[tensor]))
+    def narrowed(self, tensor: str, bits: int) -> str:
+        """`tensor`, or the copy of it that layers of fewer bits read, made when first asked for."""
+        grid = self.quantized.activations.get(narrow_name(self.grid_names[tensor], bits))
         if grid is None:
             return tensor
-        name = narrow_name(tensor)
+        name = narrow_name(tensor, bits)
         if name not in self.tensors:
             self.operators.append(Requantize(name=name, inputs=(tensor,)))
             self.tensors[name], self.grid_names[name] = grid, name

@@ -18,9 +18,10 @@ from clinquant.core.graph import Network, Node
 from clinquant.core.preprocess import Preprocess
 from clinquant.lab.quantize.execute import RULES, normalised
 from clinquant.lab.quantize.fake_quant import ACTIVATION_QUANTIZERS, LSQ
+from clinquant.lab.quantize.fold import fold_batch_norm
 from clinquant.lab.quantize.grids import grid_of, watch_points
-from clinquant.lab.quantize.passes.fold_batch_norm import FoldBatchNorm
-from clinquant.lab.quantize.quantized import QuantizedNetwork, Trained
+from clinquant.lab.quantize.model import Model
+from clinquant.lab.quantize.quantized import Trained
 from clinquant.lab.quantize.widths import inner_layers, narrow_name
 
 
@@ -33,10 +34,10 @@ class FakeQuantized(nn.Module):
         method: a key of `ACTIVATION_QUANTIZERS`; weights always learn their step (LSQ), one a channel.
     """
 
-    def __init__(self, network: Network, start: QuantizedNetwork, method: str) -> None:
+    def __init__(self, network: Network, start: Model, method: str) -> None:
         super().__init__()
         self.network = network
-        self.inner = inner_layers(network)
+        self.inner, self.widths = inner_layers(network), start.widths
         self.params = nn.ModuleDict({_key(node.name): _params(node) for node in network if node.params})
         self.weight_quantizers, self.activation_quantizers = nn.ModuleDict(), nn.ModuleDict()
         folded = start.network
@@ -75,9 +76,9 @@ class FakeQuantized(nn.Module):
         return RULES[node.op](node, inputs, params)
 
     def read(self, values: Mapping[str, Tensor], name: str, reader: Node) -> Tensor:
-        """A tensor as `reader` sees it: inner layers see the narrow copy where there is one."""
-        narrow = _key(narrow_name(self.grids[name]))
-        if reader.name in self.inner and narrow in self.activation_quantizers:
+        """A tensor as `reader` sees it: layers of fewer bits see the narrow copy where there is one."""
+        narrow = _key(narrow_name(self.grids[name], self.widths.read_by(reader.name)))
+        if narrow in self.activation_quantizers:
             return torch.as_tensor(self.activation_quantizers[narrow](values[name]))
         return values[name]
 
@@ -101,7 +102,7 @@ def reestimate_norms(module: FakeQuantized, pixels: NDArray[np.uint8], preproces
 
 
 @torch.no_grad()
-def trained(module: FakeQuantized, start: QuantizedNetwork) -> Trained:
+def trained(module: FakeQuantized, start: Model) -> Trained:
     """The network after training, batch norm folded, inner weights exactly on their grids."""
     nodes, scales = [], {}
     for node in module.network:
@@ -119,7 +120,7 @@ def trained(module: FakeQuantized, start: QuantizedNetwork) -> Trained:
             scales[node.name] = quantizer.scale.cpu().numpy().astype(np.float64)  # type: ignore[operator]
         nodes.append(replace(node, params=params))
     unfolded = Network(nodes=tuple(nodes))
-    folded = FoldBatchNorm()(unfolded)
+    folded = fold_batch_norm(unfolded)
     weights = {}
     for name, scale in scales.items():
         step = np.maximum(np.abs(scale * _factor(unfolded, folded, name, signed=True)), 2.0**-24).astype(np.float32)

@@ -14,6 +14,7 @@ from clinquant.core.affine import QParams, TensorSpec
 from clinquant.core.artifact import from_json, read_body, replacing, write_json
 from clinquant.core.card import Card
 from clinquant.core.graph import Network, Node
+from clinquant.lab.quantize.widths import Widths
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,6 +25,7 @@ class QuantizedNetwork:
         network: batch norm folded, weights still float32.
         activations: tensor name -> grid (see `passes.calibrate.watched_tensors`).
         weights: node name -> grid, one scale an output channel.
+        widths: bits, layer by layer.
         shapes: node name -> (channels, height, width) at the card's size.
         card: bits, target and parents filled in.
         recipe: name of the recipe that was used.
@@ -32,6 +34,7 @@ class QuantizedNetwork:
     network: Network
     activations: Mapping[str, QParams]
     weights: Mapping[str, QParams]
+    widths: Widths
     shapes: Mapping[str, tuple[int, ...]]
     card: Card
     recipe: str
@@ -71,6 +74,7 @@ class QuantizedNetwork:
             network=Network(nodes=nodes),
             activations=_grids("activation", body["activations"], arrays),
             weights=_grids("weight", body["weights"], arrays),
+            widths=from_json(Widths, body["widths"], where="quantized.json: widths"),
             shapes={name: tuple(shape) for name, shape in body["shapes"].items()},
             card=from_json(Card, body["card"], where="quantized.json: card"),
             recipe=body["recipe"],
@@ -101,6 +105,7 @@ def _description(quantized: QuantizedNetwork) -> dict[str, Any]:
         "recipe": quantized.recipe,
         "card": quantized.card,
         "nodes": nodes,
+        "widths": quantized.widths,
         "shapes": quantized.shapes,
         "activations": {name: grid.spec for name, grid in quantized.activations.items()},
         "weights": {name: grid.spec for name, grid in quantized.weights.items()},

@@ -2,35 +2,62 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from clinquant.core.errors import ClinquantError
 from clinquant.core.graph import Network
 from clinquant.lab.quantize.grids import grid_of
 
+WHOLE = 8
+"""Bits of every layer that is not named: the first and the last one always (as DoReFa, PACT and LSQ do)."""
 
-@dataclass(frozen=True)
-class Widths:
-    """Bits of weights and activations inside a network; its first and last layers keep 8 (as DoReFa, PACT and LSQ do)."""
-
-    weight: int
-    activation: int
-
-
-WIDTHS: dict[str, Widths] = {
-    "w8a8": Widths(8, 8),
-    "w4a8": Widths(4, 8),
-    "w4a4": Widths(4, 4),
-    "w2a2": Widths(2, 2),
+WIDTHS: dict[str, tuple[int, int]] = {
+    "w8a8": (8, 8),
+    "w4a8": (4, 8),
+    "w4a4": (4, 4),
+    "w2a2": (2, 2),
 }
-"""What `--bits` takes."""
+"""What `--bits` takes where all inner layers are alike: bits of their weights, and of the activations they read."""
 
 
-def widths_of(bits: str) -> Widths:
-    """The widths called `bits`. Raises ClinquantError `bits-unsupported`."""
+@dataclass(frozen=True, kw_only=True)
+class Widths:
+    """Bits of inner layers by name; layers that are not named have 8.
+
+    Attributes:
+        weight: layer -> bits of its weight.
+        activation: layer -> bits of the activation that it reads.
+    """
+
+    weight: Mapping[str, int] = field(default_factory=dict)
+    activation: Mapping[str, int] = field(default_factory=dict)
+
+    def of_weight(self, layer: str) -> int:
+        """Bits of a layer's weight."""
+        return self.weight.get(layer, WHOLE)
+
+    def read_by(self, node: str) -> int:
+        """Bits of the activations that a node reads."""
+        return self.activation.get(node, WHOLE)
+
+
+def uniform(network: Network, weight: int, activation: int) -> Widths:
+    """The same widths for every inner layer of `network`."""
+    layers = sorted(inner_layers(network))
+    return Widths(weight=dict.fromkeys(layers, weight), activation=dict.fromkeys(layers, activation))
+
+
+def widths_of(bits: str, network: Network) -> Widths:
+    """The widths called `bits` for `network`. Raises as `check_bits`."""
+    check_bits(bits)
+    return uniform(network, *WIDTHS[bits])
+
+
+def check_bits(bits: str) -> None:
+    """Raises ClinquantError `bits-unsupported` where `bits` is no name of `WIDTHS`."""
     if bits not in WIDTHS:
         raise ClinquantError("bits-unsupported", f"--bits {bits} is not available.", fix=f"use one of: {', '.join(WIDTHS)}.")
-    return WIDTHS[bits]
 
 
 def inner_layers(network: Network) -> set[str]:
@@ -40,24 +67,23 @@ def inner_layers(network: Network) -> set[str]:
     return weighted - first - {network.output.name}
 
 
-def narrow_name(grid: str) -> str:
-    """Name of the narrow copy of a grid or tensor."""
-    return f"{grid}.narrow"
+def narrow_name(grid: str, bits: int) -> str:
+    """Name of the copy of a grid or tensor that layers of fewer bits read."""
+    return f"{grid}.{bits}bit"
 
 
-def narrow_grids(network: Network) -> tuple[set[str], set[str]]:
-    """Grids that only inner layers read, and grids that others read as well.
+def grid_widths(network: Network, widths: Widths) -> dict[str, tuple[int, ...]]:
+    """Grid -> the widths at which it is read, widest first: its own, then those of the copies that narrower readers need.
 
-    The first get the narrow width themselves. The others (sums that go on as a skip connection, what is pooled for the last layer)
-    keep 8 bits, and inner layers read a narrow copy of them.
+    A sum that goes on as a skip connection is read at 8 bits by the next addition, what is pooled for the last layer as well; inner
+    layers read a narrow copy of them.
     """
-    inner, grids = inner_layers(network), grid_of(network)
+    grids = grid_of(network)
     shared = {node.name for node in network if node.name in grids and node.inputs and grids[node.name] == grids[node.inputs[0]]}
-    readers: dict[str, set[bool]] = {}
+    readers: dict[str, set[int]] = {grid: set() for grid in grids.values()}
     for node in network:
-        if node.name in shared:
-            continue
-        for source in node.inputs:
-            readers.setdefault(grids[source], set()).add(node.name in inner)
-    own = {grid for grid, kinds in readers.items() if kinds == {True}}
-    return own - {"input"}, {grid for grid, kinds in readers.items() if kinds == {True, False}} - {"input"}
+        if node.name not in shared:
+            for source in node.inputs:
+                readers[grids[source]].add(widths.read_by(node.name))
+    readers["input"] = {WHOLE}
+    return {grid: tuple(sorted(found, reverse=True)) or (WHOLE,) for grid, found in readers.items()}

@@ -1,10 +1,12 @@
-"""Passes: a recipe is a tuple of them, folded over a network. One file a pass, one line here."""
+"""Passes: a recipe is a tuple of them, folded over a model. One file a pass, one line here."""
 
 from __future__ import annotations
 
 from clinquant.lab.quantize.passes.calibrate import Calibrate
+from clinquant.lab.quantize.passes.fine_tune import FineTune
 from clinquant.lab.quantize.passes.fold_batch_norm import FoldBatchNorm
+from clinquant.lab.quantize.passes.put_on_grids import PutOnGrids
 
-PASSES = {"fold_batch_norm": FoldBatchNorm, "calibrate": Calibrate}
+PASSES = {"fold_batch_norm": FoldBatchNorm, "calibrate": Calibrate, "put_on_grids": PutOnGrids, "fine_tune": FineTune}
 
-__all__ = ["PASSES", "Calibrate", "FoldBatchNorm"]
+__all__ = ["PASSES", "Calibrate", "FineTune", "FoldBatchNorm", "PutOnGrids"]

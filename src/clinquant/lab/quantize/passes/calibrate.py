@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from clinquant.core.errors import ClinquantError
-from clinquant.core.graph import Network
-from clinquant.core.preprocess import Preprocess
-from clinquant.lab.quantize.execute import Executor, normalised
+from clinquant.lab.quantize.execute import Executor
 from clinquant.lab.quantize.grids import watch_points
+from clinquant.lab.quantize.model import Calibration, Model
 from clinquant.lab.quantize.observers.histogram import Histogram
 
 
@@ -23,23 +19,18 @@ class Calibrate:
 
     batch: int = 8
 
-    def __call__(
-        self,
-        network: Network,
-        pixels: NDArray[np.uint8],
-        preprocess: Preprocess,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> dict[str, Histogram]:
-        """Grid name -> what was seen of it, for uint8 [n, s, s, 3] calibration images.
+    def __call__(self, model: Model, calibration: Calibration) -> Model:
+        """`model` with a histogram for every grid.
 
         Raises:
-            ClinquantError: `calibration-empty`, `activation-nan` naming the layer.
+            ClinquantError: `pass-order`, `calibration-empty`, `activation-nan` naming the layer.
         """
-        if not len(pixels):
+        model.needs_folded(by="Calibrate")
+        if not len(calibration.pixels):
             raise ClinquantError("calibration-empty", "there is no calibration image.", fix="give more training images.")
-        points = watch_points(network)
+        points = watch_points(model.network)
         histograms = {grid: Histogram() for grid in points.values()}
-        execute = Executor(network)
+        execute, done = Executor(model.network), 0
 
         def watch(name: str, tensor: torch.Tensor) -> None:
             if name in points:
@@ -48,8 +39,8 @@ class Calibrate:
                 except ClinquantError as error:
                     raise ClinquantError(error.code, f"{name}: {error.message}", fix=error.fix) from error
 
-        for start in range(0, len(pixels), self.batch):
-            execute(normalised(pixels[start : start + self.batch], preprocess), watch)
-            if progress:
-                progress(min(start + self.batch, len(pixels)), len(pixels))
-        return histograms
+        for batch in calibration.batches(self.batch):
+            execute(batch, watch)
+            done += len(batch)
+            calibration.tell(done, len(calibration.pixels))
+        return replace(model, histograms=histograms)

@@ -4,42 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from clinquant.core.errors import ClinquantError
-from clinquant.core.graph import Network, Node
+from clinquant.lab.quantize.fold import fold_batch_norm
+from clinquant.lab.quantize.model import Calibration, Model
 
 
 @dataclass(frozen=True)
 class FoldBatchNorm:
     """w <- w g / sqrt(v + e), b <- (b - m) g / sqrt(v + e) + beta (Jacob et al. 2018, 1712.05877, eq. 14), in float64."""
 
-    def __call__(self, network: Network) -> Network:
-        """`network` without batch norm.
-
-        Raises:
-            ClinquantError: `batch-norm-unfoldable` where no convolution of its own stands before one.
-        """
-        consumers = network.consumers()
-        changes: dict[str, Node | None] = {}
-        for norm in network:
-            if norm.op != "batch_norm":
-                continue
-            conv = network[norm.inputs[0]]
-            if conv.op != "conv" or len(consumers[conv.name]) != 1:
-                raise ClinquantError(
-                    "batch-norm-unfoldable",
-                    f"{norm.name} does not follow a convolution of its own.",
-                    fix="put a Conv2d directly before it (a depthwise 1x1 will do).",
-                )
-            changes[conv.name], changes[norm.name] = folded(conv, norm), None
-        return network.replaced(changes)
-
-
-def folded(conv: Node, norm: Node) -> Node:
-    """`conv` with `norm` folded in."""
-    p = {role: array.astype(np.float64) for role, array in norm.params.items()}
-    factor = p["gamma"] / np.sqrt(p["variance"] + norm.attributes["epsilon"])
-    weight = conv.params["weight"] * factor[:, None, None, None]
-    bias = (conv.params.get("bias", np.float64(0)) - p["mean"]) * factor + p["beta"]
-    return replace(conv, params={"weight": weight.astype(np.float32), "bias": np.asarray(bias, np.float32)})
+    def __call__(self, model: Model, calibration: Calibration) -> Model:
+        """Raises as `fold_batch_norm`."""
+        return replace(model, network=fold_batch_norm(model.network))

@@ -1,0 +1,71 @@
+"""Quantization-aware training as a pass: trains the traced network on with its grids in place, and keeps the grids it learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clinquant.core.preprocess import Preprocess
+from clinquant.lab.fit import fit
+from clinquant.lab.plan import TrainingPlan, plan_training
+from clinquant.lab.quantize.model import Calibration, Model
+from clinquant.lab.quantize.passes.calibrate import Calibrate
+from clinquant.lab.quantize.passes.put_on_grids import PutOnGrids
+from clinquant.lab.quantize.qat import FakeQuantized, reestimate_norms, trained
+
+Labelled = tuple[NDArray[np.uint8], NDArray[np.int64]]
+
+VIEWS, VIEWS_LARGE = 20_000, 7_200
+"""Image views of quantization-aware training: of inputs up to 64 px, and of larger ones."""
+EPOCHS = (3, 20)
+RATE = 2e-4
+NORM_IMAGES = 1024
+"""Training images that the batch norm statistics are taken from anew."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FineTune:
+    """The traced network trained on with its inner layers on the grids of the model, and put on the grids it learnt.
+
+    Attributes:
+        train, tune: uint8 pixels [n, s, s, 3] and labels [n]; the epoch with the lowest loss on tune is kept.
+        folder: for the checkpoint; a killed run goes on from it.
+        method: a key of `fake_quant.ACTIVATION_QUANTIZERS`.
+        seed: of batches and views.
+        progress: told (steps done, of).
+    """
+
+    train: Labelled
+    tune: Labelled
+    folder: Path
+    method: str = "lsq"
+    seed: int = 0
+    progress: Callable[[int, int], None] | None = None
+
+    def __call__(self, model: Model, calibration: Calibration) -> Model:
+        """`model` trained. The 8-bit grids follow the trained weights, by the calibration images.
+
+        Raises:
+            ClinquantError: `pass-order`; as `fit`.
+        """
+        model.needs("weights", by="FineTune", made_by="PutOnGrids")
+        preprocess = calibration.preprocess
+        module = FakeQuantized(model.traced, model, self.method)
+        plan = plan_learning(self.train[1], len(model.card.classes), preprocess, self.seed)
+        module.load_state_dict(fit(module, self.train, self.tune, plan, self.folder, progress=self.progress).state)
+        reestimate_norms(module.cpu(), self.train[0][:NORM_IMAGES], preprocess)
+        learnt = trained(module, model)
+        tuned = Calibrate()(replace(model, network=learnt.network), replace(calibration, progress=None))
+        return PutOnGrids(learnt_activations=learnt.activations, learnt_weights=learnt.weights)(tuned, calibration)
+
+
+def plan_learning(labels: NDArray[np.int64], classes: int, preprocess: Preprocess, seed: int) -> TrainingPlan:
+    """Fewer views and a lower rate than float training had: the network is trained, only its grids are new."""
+    views = VIEWS if preprocess.size <= 64 else VIEWS_LARGE
+    epochs = min(max(round(views / len(labels)), EPOCHS[0]), EPOCHS[1])
+    plan = plan_training(labels, classes, preprocess, pretrained=True, epochs=epochs, seed=seed)
+    return replace(plan, rate=RATE, weight_decay=0.01, patience=epochs)

@@ -1,0 +1,59 @@
+"""Recipes: tuples of passes by name, and how they are run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from clinquant.core.errors import ClinquantError
+from clinquant.lab.classifier import Classifier
+from clinquant.lab.quantize.model import Calibration, Model, Pass
+from clinquant.lab.quantize.observers import MSE, Entropy, MinMax, Percentile
+from clinquant.lab.quantize.passes import Calibrate, FoldBatchNorm, PutOnGrids
+from clinquant.lab.quantize.target import PORTABLE, Target
+from clinquant.lab.quantize.trace import trace
+from clinquant.lab.quantize.widths import Widths, widths_of
+
+SEEN = (FoldBatchNorm(), Calibrate())
+"""How every recipe after training begins."""
+
+RECIPES: dict[str, tuple[Pass, ...]] = {
+    "minmax": (*SEEN, PutOnGrids(MinMax())),
+    "percentile": (*SEEN, PutOnGrids(Percentile())),
+    "mse": (*SEEN, PutOnGrids(MSE())),
+    "entropy": (*SEEN, PutOnGrids(Entropy())),
+}
+"""Recipes after training. Their first line in `docs/methods/post-training.md` says what each is for."""
+
+
+def begin(classifier: Classifier, bits: str, *, widths: Widths | None = None, target: Target = PORTABLE) -> Model:
+    """The float network before any pass.
+
+    Args:
+        bits: a key of `WIDTHS`, or the name of `widths` where they are given.
+
+    Raises:
+        ClinquantError: `bits-unsupported`, `operator-unsupported`, `trace-failed`.
+    """
+    network = trace(classifier.module)
+    found = widths_of(bits, network) if widths is None else widths
+    return Model(traced=network, network=network, card=replace(classifier.card, bits=bits, target=target.name), target=target, widths=found)
+
+
+def run_recipes(model: Model, calibration: Calibration, recipes: Mapping[str, tuple[Pass, ...]]) -> dict[str, Model]:
+    """What every recipe makes of `model`; passes with which several recipes begin run once. Raises as the passes."""
+    made: list[tuple[tuple[Pass, ...], Model]] = [((), model)]
+    for passes in recipes.values():
+        for end in range(1, len(passes) + 1):
+            if all(passes[:end] != known for known, _ in made):
+                before = next(found for known, found in made if known == passes[: end - 1])
+                made.append((passes[:end], passes[end - 1](before, calibration)))
+    return {name: next(found for known, found in made if known == passes) for name, passes in recipes.items()}
+
+
+def named_recipes(names: tuple[str, ...]) -> dict[str, tuple[Pass, ...]]:
+    """The recipes of those names. Raises ClinquantError `recipe-unknown`."""
+    for name in names:
+        if name not in RECIPES:
+            raise ClinquantError("recipe-unknown", f"recipe {name!r} is not known.", fix=f"use auto or one of: {', '.join(RECIPES)}.")
+    return {name: RECIPES[name] for name in names}

@@ -1,0 +1,77 @@
+"""Passes and recipes: order is checked, common beginnings run once, per-layer widths reach every code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clinquant.core.errors import ClinquantError
+from clinquant.core.integer import Clip, Conv
+from clinquant.core.reference import execute
+from clinquant.lab.export.integer import export_integer
+from clinquant.lab.quantize.lower import lower
+from clinquant.lab.quantize.model import Calibration
+from clinquant.lab.quantize.passes import Calibrate, FoldBatchNorm, PutOnGrids
+from clinquant.lab.quantize.quantize import quantize
+from clinquant.lab.quantize.quantized import QuantizedNetwork
+from clinquant.lab.quantize.recipes import RECIPES, begin, run_recipes
+from clinquant.lab.quantize.trace import trace
+from clinquant.lab.quantize.widths import Widths, inner_layers
+from test_exactness import classifier, every_tensor, images
+
+
+def calibration(count: int = 4) -> Calibration:
+    source = classifier("resnet20")
+    return Calibration(pixels=images(source.card.preprocess.size, count, 1), preprocess=source.card.preprocess)
+
+
+@pytest.mark.parametrize(
+    ("passes", "missing"),
+    [((Calibrate(),), "FoldBatchNorm"), ((PutOnGrids(),), "FoldBatchNorm"), ((FoldBatchNorm(), PutOnGrids()), "Calibrate")],
+)
+def test_a_pass_says_what_it_needs(passes: tuple[object, ...], missing: str) -> None:
+    with pytest.raises(ClinquantError) as raised:
+        run_recipes(begin(classifier("resnet20"), "w8a8"), calibration(), {"wrong": passes})  # type: ignore[dict-item]
+    assert raised.value.code == "pass-order" and missing in str(raised.value.fix)
+
+
+def test_common_beginnings_run_once() -> None:
+    seen: list[tuple[int, int]] = []
+    images_ = calibration(8)
+    told = Calibration(pixels=images_.pixels, preprocess=images_.preprocess, progress=lambda done, of: seen.append((done, of)))
+    made = run_recipes(begin(classifier("resnet20"), "w8a8"), told, {name: RECIPES[name] for name in ("minmax", "mse")})
+    assert seen == [(8, 8)]
+    assert any(made["minmax"].activations[name].scale != made["mse"].activations[name].scale for name in made["mse"].activations)
+
+
+def mixed(name: str) -> Widths:
+    """Every inner layer at another width than the one before it."""
+    layers = [node.name for node in trace(classifier(name).module) if node.name in inner_layers(trace(classifier(name).module))]
+    pairs = [(8, 8), (4, 4), (2, 2), (4, 8), (2, 4)]
+    return Widths(
+        weight={layer: pairs[index % 5][0] for index, layer in enumerate(layers)},
+        activation={layer: pairs[index % 5][1] for index, layer in enumerate(layers)},
+    )
+
+
+@pytest.mark.parametrize("name", ["resnet20", "branches", "mobilenet_v2"])
+def test_mixed_widths_are_exact_and_kept(name: str, tmp_path: Path) -> None:
+    source, widths = classifier(name), mixed(name)
+    quantized = quantize(source, images(source.card.preprocess.size, 8, 1), bits="mixed", widths=widths, recipes=("mse",))["mse"]
+    quantized.save(tmp_path)
+    assert QuantizedNetwork.load(tmp_path).widths == widths
+    program = lower(quantized)
+    pixels = images(program.size, 2, 2)
+    expected = execute(program, pixels)
+    path = export_integer(program, tmp_path / "integer.onnx")
+    for tensor, codes in every_tensor(path, program, pixels, optimised=True).items():
+        assert np.array_equal(codes, expected[tensor]), tensor
+    convolutions = {o.name: o for o in program.operators if isinstance(o, Conv)}
+    for layer, bits in widths.weight.items():
+        assert convolutions[layer].weight_bits == min(bits, 7)
+        read = program.tensors[convolutions[layer].inputs[0]]
+        assert read.spec.bits == widths.activation[layer]
+        assert expected[convolutions[layer].inputs[0]].max() <= read.spec.qmax
+    assert any(isinstance(o, Clip) and o.high == 3 for o in program.operators)
