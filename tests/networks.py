@@ -1,4 +1,4 @@
-"""Small networks that hold what the zoo does not: concatenation, pooling, hidden linear layers, unfused activations."""
+"""Small networks that hold what the zoo does not: concatenation, hidden linear layers, SiLU, hard-swish, squeeze-and-excitation."""
 
 from __future__ import annotations
 
@@ -53,3 +53,91 @@ class Plain(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.layers(x)
+
+
+class SmallSiLU(nn.Module):
+    """An EfficientNet in small: SiLU, squeeze-and-excitation by 1x1 convolutions and a sigmoid, a skip connection."""
+
+    def __init__(self, classes: int = 3) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.SiLU())
+        self.expand = nn.Sequential(nn.Conv2d(8, 24, 1, bias=False), nn.BatchNorm2d(24), nn.SiLU(inplace=True))
+        self.depthwise = nn.Sequential(nn.Conv2d(24, 24, 3, 1, 1, groups=24, bias=False), nn.BatchNorm2d(24), nn.SiLU())
+        self.reduce = nn.Conv2d(24, 4, 1)
+        self.excite = nn.Conv2d(4, 24, 1)
+        self.project = nn.Sequential(nn.Conv2d(24, 8, 1, bias=False), nn.BatchNorm2d(8))
+        self.last = nn.Sequential(nn.Conv2d(8, 16, 1, bias=False), nn.BatchNorm2d(16), nn.SiLU())
+        self.head = nn.Linear(16, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        y = self.depthwise(self.expand(x))
+        y = y * torch.sigmoid(self.excite(F.silu(self.reduce(y.mean((2, 3), keepdim=True)))))
+        x = self.last(x + self.project(y))
+        return self.head(F.adaptive_avg_pool2d(x, 1).flatten(1))
+
+
+class Squeeze(nn.Module):
+    """Squeeze-and-excitation by linear layers and a hard sigmoid (Hu et al. 2018, arXiv 1709.01507; Howard et al. 2019)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.reduce = nn.Linear(channels, channels // 4)
+        self.excite = nn.Linear(channels // 4, channels)
+        self.gate = nn.Hardsigmoid()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        n, channels, _, _ = x.size()
+        y = self.pool(x).view(n, channels)
+        y = self.gate(self.excite(F.relu(self.reduce(y))))
+        return y.view(n, channels, 1, 1) * x
+
+
+class SmallHardSwish(nn.Module):
+    """A MobileNetV3 in small: hard-swish, depthwise convolution, squeeze-and-excitation, a hidden layer behind the pooling."""
+
+    def __init__(self, classes: int = 2) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 8, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(8),
+            nn.Hardswish(),
+            nn.Conv2d(8, 16, 1, bias=False),
+            nn.BatchNorm2d(16),
+            nn.Hardswish(inplace=True),
+            nn.Conv2d(16, 16, 5, 2, 2, groups=16, bias=False),
+            nn.BatchNorm2d(16),
+            Squeeze(16),
+            nn.Hardswish(),
+            nn.Conv2d(16, 24, 1, bias=False),
+            nn.BatchNorm2d(24),
+            nn.Hardswish(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(24, 16),
+            nn.Hardswish(),
+            nn.Dropout(0.2),
+            nn.Linear(16, classes),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x)
+
+
+class EveryFunction(nn.Module):
+    """Each function of one number, as a layer, a function or a method; numbers added, subtracted, multiplied and divided by."""
+
+    def __init__(self, classes: int = 3) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.leaky, self.elu = nn.LeakyReLU(0.2), nn.ELU(0.7)
+        self.mixed = nn.Conv2d(8, 8, 1)
+        self.head = nn.Linear(24, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.leaky(self.stem(x))
+        y = F.gelu(self.mixed(self.elu(x)))
+        z = F.gelu(self.mixed(x.tanh()), approximate="tanh")
+        w = x * F.relu6(x + 3) / 6 - 0.25
+        return self.head(torch.cat([F.leaky_relu(2 * w, 0.3), y.sigmoid(), 1 - z], 1).mean((2, 3)))

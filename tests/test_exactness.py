@@ -14,7 +14,7 @@ from torch import nn
 
 from clinquant.core.affine import QParams, TensorSpec
 from clinquant.core.card import Card
-from clinquant.core.integer import Clip, Conv, Image, IntegerProgram, Linear, MaxPool
+from clinquant.core.integer import Clip, Conv, Image, IntegerProgram, Linear, MaxPool, Table
 from clinquant.core.preprocess import Preprocess
 from clinquant.core.reference import RULES, execute
 from clinquant.edge.runtimes.onnxruntime import load
@@ -31,13 +31,16 @@ from clinquant.lab.quantize.quantized import QuantizedNetwork
 from clinquant.lab.quantize.stem import blocked_stem
 from clinquant.lab.quantize.trace import trace
 from clinquant.lab.quantize.widths import WIDTHS
-from networks import Branches, Plain
+from networks import Branches, EveryFunction, Plain, SmallHardSwish, SmallSiLU
 
 IMAGENET = Preprocess(size=32, mean=(123.7, 116.3, 103.5), std=(58.4, 57.1, 57.4))
 SMALL = Preprocess(size=28)
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], Preprocess]] = {
     "branches": (Branches, IMAGENET),
     "plain": (Plain, SMALL),
+    "every_function": (EveryFunction, IMAGENET),
+    "small_silu": (SmallSiLU, SMALL),
+    "small_hard_swish": (SmallHardSwish, SMALL),
     **{
         name: (
             lambda architecture=architecture: architecture.build(3),
@@ -46,6 +49,9 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Preprocess]] = {
         for name, architecture in ARCHITECTURES.items()
     },
 }
+
+SMALL_NAMES = ["every_function", "small_silu", "small_hard_swish"]
+"""Small networks with what the zoo does not have."""
 
 
 def classifier(name: str) -> Classifier:
@@ -142,7 +148,7 @@ def test_float_file_equals_torch_and_integer_follows(
     assert noise.std() < 0.15 * expected.std(), (noise.std(), expected.std())
 
 
-@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "plain"])
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in ("plain", *SMALL_NAMES)])
 def test_class_map_averages_to_the_logits(
     name: str, quantized: Callable[[str], tuple[Classifier, QuantizedNetwork]], tmp_path: Path
 ) -> None:
@@ -159,7 +165,7 @@ def test_class_map_averages_to_the_logits(
 
 
 @pytest.mark.parametrize("bits", [bits for bits in WIDTHS if bits != "w8a8"])
-@pytest.mark.parametrize("name", ["branches", "plain", "resnet20", "mobilenet_v2"])
+@pytest.mark.parametrize("name", ["branches", "plain", *SMALL_NAMES, "resnet20", "mobilenet_v2"])
 def test_every_width_is_exact_stays_in_its_width_and_is_packed(name: str, bits: str, tmp_path: Path) -> None:
     source = classifier(name)
     quantized = quantize(source, images(source.card.preprocess.size, 16, 1), bits=bits, recipes=("mse",))["mse"]
@@ -170,7 +176,7 @@ def test_every_width_is_exact_stays_in_its_width_and_is_packed(name: str, bits: 
     for optimised in (False, True):
         for tensor, codes in every_tensor(path, program, pixels, optimised=optimised).items():
             assert np.array_equal(codes, expected[tensor]), (tensor, optimised)
-    bounded = {operator.name for operator in program.operators if isinstance(operator, Clip)}
+    bounded = {operator.name for operator in program.operators if isinstance(operator, Clip | Table)}
     for operator in program.operators:
         if isinstance(operator, Conv) and operator.weight_bits in (2, 4):
             grid = program.tensors[operator.inputs[0]]
@@ -193,7 +199,7 @@ def ancestors(program: IntegerProgram, tensor: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("name", ["branches", "plain", "resnet20", "efficientnet_lite0"])
+@pytest.mark.parametrize("name", ["branches", "plain", *SMALL_NAMES, "resnet20", "efficientnet_lite0"])
 def test_qdq_holds_the_same_codes(name: str, quantized: Callable[[str], tuple[Classifier, QuantizedNetwork]], tmp_path: Path) -> None:
     """Between Q and DQ the arithmetic is float, so the logits are near the integer file's and no more."""
     _, network = quantized(name)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 from onnx import TensorProto, helper
 
-from clinquant.core.affine import QParams, TensorSpec, round_up_mantissa
-from clinquant.core.integer import Add, Clip, Concat, Conv, GlobalAveragePool, IntegerProgram, Linear, MaxPool, Operator
+from clinquant.core.affine import QParams, TensorSpec, dequantize, qparams_from_range, round_up_mantissa, table_of
+from clinquant.core.elementwise import ELEMENTWISE
+from clinquant.core.graph import Node
+from clinquant.core.integer import Add, Clip, Concat, Conv, GlobalAveragePool, IntegerProgram, Linear, MaxPool, Mul, Operator, Table
 from clinquant.core.reference import RULES
 from clinquant.edge.resize import IR_VERSION, OPSET
 from clinquant.lab.export.builder import MICROSOFT, GraphBuilder
 from clinquant.lab.export.integer import WRITERS, _Writer
+from clinquant.lab.quantize.execute import RULES as TORCH_RULES
+from clinquant.lab.quantize.products import settled_ratio, settled_scale
 
 ALL = np.arange(256, dtype=np.uint8)
 PAIRS = [axis.reshape(1, 1, 256, 256) for axis in np.meshgrid(ALL, ALL)]
@@ -74,6 +81,75 @@ def test_add_with_free_scales_is_why_they_are_tied(rng: np.random.Generator) -> 
         tensors = {name: grid(rng.uniform(0.001, 0.1), rng.integers(256)) for name in "abc"}
         wrong += differing(Add(name="c", inputs=("a", "b")), PAIRS, tensors)
     assert wrong > 0
+
+
+def test_mul_over_all_pairs_with_settled_scales(rng: np.random.Generator) -> None:
+    for _ in range(40):
+        scales = {"a": rng.uniform(0.001, 0.1), "b": 10 ** rng.uniform(-4, -1)}
+        scales["c"] = scales["a"] * scales["b"] * 255 * 2 ** rng.uniform(-3, 3)
+        free = "abc"[rng.integers(3)]
+        scales[free] = float(settled_scale({name: float(np.float32(scale)) for name, scale in scales.items()}, "a", "b", "c", free))
+        tensors = {name: grid(scale, rng.integers(256)) for name, scale in scales.items()}
+        assert differing(Mul(name="c", inputs=("a", "b")), PAIRS, tensors) == 0
+
+
+def test_mul_with_free_scales_is_why_they_are_settled(rng: np.random.Generator) -> None:
+    wrong = 0
+    for _ in range(40):
+        scales = {"a": rng.uniform(0.001, 0.1), "b": rng.uniform(0.001, 0.1)}
+        scales["c"] = scales["a"] * scales["b"] * 2.0 ** rng.integers(4, 8)
+        wrong += differing(Mul(name="c", inputs=("a", "b")), PAIRS, {name: grid(scales[name], rng.integers(256)) for name in "abc"})
+    assert wrong > 0
+
+
+@pytest.mark.parametrize("shapes", [((2, 24, 7, 9), (2, 24, 1, 1)), ((2, 24, 1, 1), (2, 24, 7, 9)), ((3, 5, 1, 1), (3, 5, 1, 1))])
+def test_mul_of_a_map_by_a_number_a_channel(shapes: tuple[tuple[int, ...], ...], rng: np.random.Generator) -> None:
+    for _ in range(5):
+        scales = {"a": rng.uniform(0.001, 0.1), "b": 1 / 256, "c": 0.05}
+        scales["c"] = float(settled_scale(scales, "a", "b", "c", "c"))
+        tensors = {name: grid(scale, rng.integers(256)) for name, scale in scales.items()}
+        codes = [rng.integers(0, 256, shape, dtype=np.uint8) for shape in shapes]
+        assert differing(Mul(name="c", inputs=("a", "b")), codes, tensors) == 0
+
+
+@pytest.mark.parametrize("upwards", [False, True])
+def test_settled_ratios_keep_every_product_away_from_halves(upwards: bool, rng: np.random.Generator) -> None:
+    """Three orders of float32 arithmetic (and a fused one) round all 130,051 products as exact arithmetic does."""
+    products = np.arange(-255 * 255, 255 * 255 + 1)
+    for wanted in 10.0 ** rng.uniform(-4, -0.5, 40):
+        ratio = settled_ratio(wanted, upwards=upwards)
+        assert (ratio >= wanted) if upwards else (ratio <= wanted or wanted * products.max() < 8)
+        assert abs(ratio / wanted - 1) < 2e-3 or wanted * products.max() < 8
+        zero, scale = np.float32(rng.integers(256)), np.float32(wanted / 3)
+        exact = np.rint(products * ratio + zero)
+        inside = (exact >= 0) & (exact <= 255)
+        single = products.astype(np.float32)
+        orders = [
+            single * np.float32(ratio) + zero,
+            (single.astype(np.float64) * np.float32(ratio) + zero).astype(np.float32),
+            (single * scale) / np.float32(scale / ratio) + zero,
+        ]
+        for values in orders:
+            assert np.array_equal(np.rint(values)[inside], exact[inside])
+
+
+@pytest.mark.parametrize("op", ELEMENTWISE)
+def test_tables_hold_the_function_of_every_code(op: str, rng: np.random.Generator) -> None:
+    """Against torch's own function, in float64, and in ONNX Runtime over all codes."""
+    attributes = {"leaky_relu": {"slope": 0.2}, "elu": {"alpha": 0.7}, "affine": {"factor": -0.4, "term": 1.5}}.get(op, {})
+    function = partial(ELEMENTWISE[op], **attributes)
+    node = Node(name="c", op=op, inputs=("a",), attributes=attributes)
+    for bits in (2, 4, 8):
+        source = qparams_from_range(-rng.uniform(1, 9), rng.uniform(1, 9), TensorSpec())
+        values = dequantize(ALL, source).astype(np.float64)
+        wanted = TORCH_RULES[op](node, [torch.from_numpy(values)], {}).numpy()
+        assert np.allclose(function(values), wanted, rtol=1e-12, atol=1e-12)
+        out = qparams_from_range(wanted.min(), wanted.max(), TensorSpec(bits=bits))
+        codes = table_of(function, source, out)
+        assert codes.max() <= out.spec.qmax
+        assert np.abs(dequantize(codes, out) - wanted).max() <= 0.5001 * out.scale + 0.5 * out.scale * (codes.max() == out.spec.qmax)
+        operator = Table(name="c", inputs=("a",), table=codes)
+        assert differing(operator, [ALL.reshape(1, 1, 16, 16)], {"a": source, "c": out}) == 0
 
 
 def test_concat_over_all_codes(rng: np.random.Generator) -> None:

@@ -28,7 +28,7 @@ from test_exactness import classifier, every_tensor, images
 
 
 @pytest.mark.parametrize("bits", ["w4a8", "w4a4", "w2a2"])
-@pytest.mark.parametrize("name", ["branches", "resnet20", "mobilenet_v2"])
+@pytest.mark.parametrize("name", ["branches", "small_silu", "small_hard_swish", "resnet20", "mobilenet_v2"])
 def test_folding_after_training_is_exact(name: str, bits: str) -> None:
     """With batch norm live the network computes what its folded form computes, and inner weights lie on their grids."""
     source = classifier(name)

@@ -35,8 +35,8 @@ class Net(nn.Module):
 def good(classes):
     return Net()
 
-def silu(classes):
-    return Net(nn.SiLU)
+def softplus(classes):
+    return Net(nn.Softplus)
 
 def seven(classes):
     return Net(outputs=7)
@@ -104,7 +104,7 @@ def card(architecture: str, size: int = 16, classes: int = 2) -> Card:
 @pytest.mark.parametrize(
     ("function", "code", "names"),
     [
-        ("silu", "operator-unsupported", "act: SiLU"),
+        ("softplus", "operator-unsupported", "act: Softplus"),
         ("seven", "arch-broken", "[2, 7], expected logits [2, 2]"),
         ("norm_after_act", "batch-norm-unfoldable", "act.1"),
         ("branching", "trace-failed", "control flow"),
@@ -134,8 +134,8 @@ def test_what_has_one_passes() -> None:
 def test_refused_before_training_and_trained_anew_when_the_code_has_changed(users: Path, tmp_path: Path) -> None:
     data, out = write_pictures(tmp_path / "pictures", each=30), tmp_path / "run"
     options = {"data": str(data), "size": 16, "epochs": 1}
-    with pytest.raises(ClinquantError, match="SiLU"):
-        build(BuildOptions(arch=f"{users}:silu", **options), out)
+    with pytest.raises(ClinquantError, match="Softplus"):
+        build(BuildOptions(arch=f"{users}:softplus", **options), out)
     assert not (out / "train").exists()
     build(BuildOptions(arch=f"{users}:viewing", **options), tmp_path / "viewing")
     build(BuildOptions(arch=f"{users}:good", **options), out)

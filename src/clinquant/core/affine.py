@@ -7,6 +7,7 @@ clips is the torch twin of this file.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,6 +116,18 @@ def fake_quantize(x: NDArray[Any], q: QParams) -> Float:
 def to_codes(values: NDArray[Any], zero: NDArray[np.int32] | int, qmin: int, qmax: int) -> NDArray[np.int32]:
     """round_half_even(values) + zero, clipped to [qmin, qmax], of values in units of the scale."""
     return saturate(np.rint(values), zero, qmin, qmax)
+
+
+def table_of(function: Callable[[NDArray[np.float64]], NDArray[Any]], grid: QParams, out: QParams) -> NDArray[np.uint8]:
+    """uint8 [256]: the code on `out` of `function` of every code on `grid`, computed in float64 and rounded half to even.
+
+    >>> halves = qparams_from_range(0.0, 255.0, TensorSpec())
+    >>> table_of(lambda x: x / 2, halves, halves)[[0, 1, 2, 255]]
+    array([  0,   0,   1, 128], dtype=uint8)
+    """
+    values = np.asarray((np.arange(256) - int(grid.zero_point)) * float(grid.scale), np.float64)
+    codes = to_codes(function(values) / float(out.scale) + float(out.zero_point), 0, out.spec.qmin, out.spec.qmax)
+    return codes.astype(np.uint8)
 
 
 def saturate(rounded: NDArray[Any], zero: NDArray[np.int32] | int, qmin: int, qmax: int) -> NDArray[np.int32]:

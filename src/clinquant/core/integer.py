@@ -70,8 +70,20 @@ class Requantize(Operator):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Table(Operator):
+    """Each code looked up: table uint8 [256], whose entries lie in the output grid's width."""
+
+    table: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Add(Operator):
     """Sum of two tensors of equal shape."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Mul(Operator):
+    """Product of two tensors of equal shape, or of one with another of shape [n, c, 1, 1]."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

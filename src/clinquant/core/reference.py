@@ -24,9 +24,11 @@ from clinquant.core.integer import (
     IntegerProgram,
     Linear,
     MaxPool,
+    Mul,
     Operator,
     Pads,
     Requantize,
+    Table,
 )
 
 Codes = NDArray[np.uint8]
@@ -95,6 +97,22 @@ def add(operator: Add, inputs: list[Codes], grids: list[QParams], out: QParams) 
     return to_codes(total, 0, *WHOLE).astype(np.uint8)
 
 
+def mul(operator: Mul, inputs: list[Codes], grids: list[QParams], out: QParams) -> Codes:
+    """round((a - zero_a)(b - zero_b) s_a s_b / s + zero).
+
+    The integer product is exact. What follows is computed in float64 here and in float32 by the runtimes, each in its own order;
+    the scales keep every product away from halves, so that all round alike.
+    """
+    a, b = (codes.astype(np.int64) - int(grid.zero_point) for codes, grid in zip(inputs, grids, strict=True))
+    ratio = float(grids[0].scale) * float(grids[1].scale) / float(out.scale)
+    return to_codes(a * b * ratio + float(out.zero_point), 0, *WHOLE).astype(np.uint8)
+
+
+def table(operator: Table, inputs: list[Codes], grids: list[QParams], out: QParams) -> Codes:
+    """Each code looked up."""
+    return operator.table[inputs[0]]
+
+
 def concat(operator: Concat, inputs: list[Codes], grids: list[QParams], out: QParams) -> Codes:
     """Each input through the 256-entry table that takes its grid to the output's."""
     return np.concatenate([rescale_table(grid, out)[codes] for codes, grid in zip(inputs, grids, strict=True)], axis=1)
@@ -158,6 +176,8 @@ RULES: dict[type[Operator], Callable[..., NDArray[Any]]] = {
     Linear: linear,
     Clip: clip,
     Add: add,
+    Mul: mul,
+    Table: table,
     Concat: concat,
     MaxPool: max_pool,
     Requantize: requantized,

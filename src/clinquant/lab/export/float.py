@@ -88,16 +88,55 @@ def write_plain(op: str, **attributes: Any) -> Callable[[GraphBuilder, Node], No
     return write
 
 
+def write_silu(graph: GraphBuilder, node: Node) -> None:
+    """x sigmoid(x)."""
+    gate = graph.node("Sigmoid", [node.inputs[0]], f"{node.name}.gate")
+    graph.node("Mul", [node.inputs[0], gate], node.name)
+
+
+def write_slope(op: str, attribute: str) -> Callable[[GraphBuilder, Node], None]:
+    """The writer of an activation whose only parameter ONNX calls alpha."""
+
+    def write(graph: GraphBuilder, node: Node) -> None:
+        graph.node(op, [node.inputs[0]], node.name, alpha=node.attributes[attribute])
+
+    return write
+
+
+def write_affine(graph: GraphBuilder, node: Node) -> None:
+    """factor x + term."""
+    factor, term = (graph.constant(f"{node.name}.{role}", np.float32(node.attributes[role])) for role in ("factor", "term"))
+    graph.node("Add", [graph.node("Mul", [node.inputs[0], factor], f"{node.name}.scaled"), term], node.name)
+
+
+def write_unflatten(graph: GraphBuilder, node: Node) -> None:
+    """[n, c] to [n, c, 1, 1]."""
+    axes = graph.constant(f"{node.name}.axes", np.array([2, 3], np.int64))
+    graph.node("Unsqueeze", [node.inputs[0], axes], node.name)
+
+
 WRITERS: dict[str, Callable[[GraphBuilder, Node], None]] = {
     "conv": write_conv,
     "linear": write_linear,
     "relu": write_plain("Relu"),
     "clip": write_clip,
     "add": write_plain("Add"),
+    "mul": write_plain("Mul"),
     "concat": write_plain("Concat", axis=1),
     "max_pool": write_pool("MaxPool"),
     "average_pool": write_pool("AveragePool"),
     "global_average_pool": write_plain("GlobalAveragePool"),
     "flatten": write_plain("Flatten"),
+    "unflatten": write_unflatten,
+    "sigmoid": write_plain("Sigmoid"),
+    "silu": write_silu,
+    "hard_sigmoid": write_plain("HardSigmoid", alpha=1 / 6, beta=0.5),
+    "hard_swish": write_plain("HardSwish"),
+    "gelu": write_plain("Gelu"),
+    "gelu_tanh": write_plain("Gelu", approximate="tanh"),
+    "tanh": write_plain("Tanh"),
+    "leaky_relu": write_slope("LeakyRelu", "slope"),
+    "elu": write_slope("Elu", "alpha"),
+    "affine": write_affine,
 }
 """Operator of a folded network -> how it is written."""

@@ -19,8 +19,10 @@ from clinquant.core.integer import (
     IntegerProgram,
     Linear,
     MaxPool,
+    Mul,
     Operator,
     Requantize,
+    Table,
 )
 from clinquant.lab.export.builder import MICROSOFT, GraphBuilder
 
@@ -114,6 +116,15 @@ class _Writer:
         a, b = operator.inputs
         self.graph.node("QLinearAdd", [a, *self.grid(a), b, *self.grid(b), *self.grid(operator.name)], operator.name, domain=MICROSOFT)
 
+    def mul(self, operator: Mul) -> None:
+        a, b = operator.inputs
+        self.graph.node("QLinearMul", [a, *self.grid(a), b, *self.grid(b), *self.grid(operator.name)], operator.name, domain=MICROSOFT)
+
+    def table(self, operator: Table) -> None:
+        """Gather out of the 256 entries: the codes become its int32 indices."""
+        index = self.graph.node("Cast", [operator.inputs[0]], f"{operator.name}.index", to=onnx.TensorProto.INT32)
+        self.graph.node("Gather", [self.graph.constant(f"{operator.name}.table", operator.table), index], operator.name)
+
     def concat(self, operator: Concat) -> None:
         parts = [name for source in operator.inputs for name in (source, *self.grid(source))]
         self.graph.node("QLinearConcat", [*self.grid(operator.name), *parts], operator.name, domain=MICROSOFT, axis=1)
@@ -146,6 +157,8 @@ WRITERS: dict[type[Operator], Callable[..., None]] = {
     Linear: _Writer.linear,
     Clip: _Writer.clip,
     Add: _Writer.add,
+    Mul: _Writer.mul,
+    Table: _Writer.table,
     Concat: _Writer.concat,
     MaxPool: _Writer.max_pool,
     Requantize: _Writer.requantize,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from clinquant.core.graph import ACTIVATIONS, Network
 from clinquant.lab.quantize.execute import CLASS_MAP
 
-SHARES_ITS_INPUTS_GRID = ("flatten", "max_pool", *ACTIVATIONS)
-REQUANTIZES = ("conv", "linear", "add")
+SHARES_ITS_INPUTS_GRID = ("flatten", "unflatten", "max_pool", *ACTIVATIONS)
+REQUANTIZES = ("conv", "linear", "add", "mul")
 """Operators whose requantization can perform the activation that follows."""
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
-from clinquant.core.affine import QParams, quantize, quantize_bias
+from clinquant.core.affine import QParams, quantize, quantize_bias, table_of
+from clinquant.core.elementwise import ELEMENTWISE
 from clinquant.core.errors import ClinquantError
 from clinquant.core.graph import Node
 from clinquant.core.integer import (
@@ -20,8 +22,10 @@ from clinquant.core.integer import (
     IntegerProgram,
     Linear,
     MaxPool,
+    Mul,
     Operator,
     Requantize,
+    Table,
 )
 from clinquant.lab.quantize.execute import CLASS_MAP
 from clinquant.lab.quantize.grids import fusions
@@ -209,6 +213,18 @@ class _Lowering:
     def add(self, node: Node) -> None:
         self.emit(node, Add(name=node.name, inputs=self.sources(node)))
 
+    def mul(self, node: Node) -> None:
+        self.emit(node, Mul(name=node.name, inputs=self.sources(node)))
+
+    def elementwise(self, node: Node) -> None:
+        """A table from the input's grid to the output's; its entries lie in the output's width, so no bound follows."""
+        (source,) = self.sources(node)
+        grid = self.quantized.activations[node.name]
+        table = table_of(partial(ELEMENTWISE[node.op], **node.attributes), self.tensors[source], grid)
+        self.operators.append(Table(name=node.name, inputs=(source,), table=table))
+        self.tensor[node.name] = node.name
+        self.tensors[node.name], self.grid_names[node.name] = grid, node.name
+
     def concat(self, node: Node) -> None:
         self.emit(node, Concat(name=node.name, inputs=self.sources(node)))
 
@@ -229,6 +245,11 @@ class _Lowering:
 
     def flatten(self, node: Node) -> None:
         self.tensor[node.name] = self.sources(node)[0]
+
+    def unflatten(self, node: Node) -> None:
+        if self._plane(node.inputs[0])[1:] not in ((), (1, 1)):
+            raise ClinquantError("operator-unsupported", f"{node.name}: a flattened plane as channels.", fix="pool the plane first.")
+        self.flatten(node)
 
     def class_map(self) -> Conv | None:
         """The classifier's codes as a 1x1 convolution over the feature map; its mean over the plane plus bias is the logits."""
@@ -258,10 +279,13 @@ RULES: dict[str, Callable[[_Lowering, Node], None]] = {
     "relu": _Lowering.activation,
     "clip": _Lowering.activation,
     "add": _Lowering.add,
+    "mul": _Lowering.mul,
     "concat": _Lowering.concat,
     "max_pool": _Lowering.max_pool,
     "average_pool": _Lowering.average_pool,
     "global_average_pool": _Lowering.global_average_pool,
     "flatten": _Lowering.flatten,
+    "unflatten": _Lowering.unflatten,
+    **dict.fromkeys(ELEMENTWISE, _Lowering.elementwise),
 }
 """Operator of a folded network -> how it becomes integer operators."""

@@ -110,7 +110,7 @@ def _rule(rules: dict[Any, Any], key: Any, layer: str, kind: str) -> Any:
         raise ClinquantError(
             "operator-unsupported",
             f"{layer}: {kind} has no integer form here.",
-            fix="replace it (ReLU for SiLU or hard-swish, for example) or choose an --arch of the zoo.",
+            fix="replace it by a layer that docs/methods/architectures.md names, or choose an --arch of the zoo.",
         )
     return rules[key]
 
@@ -243,16 +243,100 @@ def _flatten(tracer: _Tracer, fx_node: fx.Node, module: Any = None) -> None:
     tracer.add(fx_node, "flatten", [_source(fx_node)])
 
 
+def _view(tracer: _Tracer, fx_node: fx.Node) -> None:
+    """Flattening, or [n, c] to [n, c, 1, 1]; the rehearsal tells any other reshape."""
+    shape = fx_node.args[1] if isinstance(fx_node.args[1], list | tuple) else fx_node.args[1:]
+    tracer.add(fx_node, "unflatten" if len(shape) == 4 and tuple(shape[2:]) == (1, 1) else "flatten", [_source(fx_node)])
+
+
+def _item(tracer: _Tracer, fx_node: fx.Node) -> None:
+    """x[:, :, None, None]; other items are parts of shapes."""
+    if fx_node.args[1] == (slice(None), slice(None), None, None):
+        tracer.add(fx_node, "unflatten", [_source(fx_node)])
+
+
+def _unsqueeze(tracer: _Tracer, fx_node: fx.Node) -> None:
+    """Two in a row append two axes."""
+    if fx_node.args[1] not in (2, 3, -1):
+        raise ClinquantError(
+            "operator-unsupported", f"{fx_node.name}: a new axis {fx_node.args[1]}.", fix="append axes 2 and 3 to [n, c] only."
+        )
+    source = _source(fx_node)
+    if source.target in ("unsqueeze", torch.unsqueeze):
+        tracer.alias(fx_node)
+    else:
+        tracer.add(fx_node, "unflatten", [source])
+
+
 def _alias(tracer: _Tracer, fx_node: fx.Node, module: Any = None) -> None:
     tracer.alias(fx_node)
 
 
 def _add(tracer: _Tracer, fx_node: fx.Node) -> None:
-    if not all(isinstance(argument, fx.Node) for argument in fx_node.args[:2]) or fx_node.kwargs.get("alpha", 1) != 1:
-        raise ClinquantError(
-            "operator-unsupported", f"{fx_node.name}: adding a constant.", fix="add two tensors, or fold the constant into a bias."
-        )
-    tracer.add(fx_node, "add", list(fx_node.args[:2]))  # type: ignore[arg-type]
+    sources, numbers = _operands(fx_node)
+    if fx_node.kwargs.get("alpha", 1) != 1:
+        raise ClinquantError("operator-unsupported", f"{fx_node.name}: a sum with alpha.", fix="multiply before adding.")
+    if numbers:
+        tracer.add(fx_node, "affine", sources, factor=1.0, term=numbers[0])
+    else:
+        tracer.add(fx_node, "add", sources)
+
+
+def _mul(tracer: _Tracer, fx_node: fx.Node) -> None:
+    sources, numbers = _operands(fx_node)
+    if numbers:
+        tracer.add(fx_node, "affine", sources, factor=numbers[0], term=0.0)
+    else:
+        tracer.add(fx_node, "mul", sources)
+
+
+def _sub(tracer: _Tracer, fx_node: fx.Node) -> None:
+    sources, numbers = _operands(fx_node)
+    if not numbers:
+        raise ClinquantError("operator-unsupported", f"{fx_node.name}: the difference of two tensors.", fix="add, with weights negated.")
+    if isinstance(fx_node.args[0], fx.Node):
+        tracer.add(fx_node, "affine", sources, factor=1.0, term=-numbers[0])
+    else:
+        tracer.add(fx_node, "affine", sources, factor=-1.0, term=numbers[0])
+
+
+def _div(tracer: _Tracer, fx_node: fx.Node) -> None:
+    sources, numbers = _operands(fx_node)
+    if not numbers or not isinstance(fx_node.args[0], fx.Node):
+        raise ClinquantError("operator-unsupported", f"{fx_node.name}: division by a tensor.", fix="divide by a number only.")
+    tracer.add(fx_node, "affine", sources, factor=1.0 / numbers[0], term=0.0)
+
+
+def _operands(fx_node: fx.Node) -> tuple[list[fx.Node], list[float]]:
+    """The tensors among two operands, and the numbers: two and none, or one and one."""
+    operands = list(fx_node.args[:2])
+    sources = [operand for operand in operands if isinstance(operand, fx.Node)]
+    numbers = [float(operand) for operand in operands if isinstance(operand, int | float)]
+    if len(operands) != 2 or len(sources) + len(numbers) != 2 or not sources:
+        raise ClinquantError("operator-unsupported", f"{fx_node.name}: operands {operands}.", fix="combine tensors and numbers only.")
+    return sources, numbers
+
+
+def _elementwise(op: str, *parameters: tuple[str, str, float]) -> Callable[..., None]:
+    """The rule of an activation; `parameters` as (our name, torch's, its default)."""
+
+    def rule(tracer: _Tracer, fx_node: fx.Node, module: Any = None) -> None:
+        attributes = {}
+        for position, (ours, theirs, default) in enumerate(parameters, start=1):
+            given = fx_node.args[position] if len(fx_node.args) > position else fx_node.kwargs.get(theirs, default)
+            attributes[ours] = float(getattr(module, theirs) if module is not None else given)  # type: ignore[arg-type]
+        tracer.add(fx_node, op, [_source(fx_node)], **attributes)
+
+    return rule
+
+
+def _gelu(tracer: _Tracer, fx_node: fx.Node, module: Any = None) -> None:
+    approximate = module.approximate if module is not None else fx_node.kwargs.get("approximate", "none")
+    tracer.add(fx_node, "gelu_tanh" if approximate == "tanh" else "gelu", [_source(fx_node)])
+
+
+_leaky_relu = _elementwise("leaky_relu", ("slope", "negative_slope", 0.01))
+_elu = _elementwise("elu", ("alpha", "alpha", 1.0))
 
 
 def _concat(tracer: _Tracer, fx_node: fx.Node) -> None:
@@ -271,6 +355,14 @@ MODULES: dict[type[nn.Module], Callable[..., None]] = {
     nn.ReLU: _relu,
     nn.ReLU6: _clip(0.0, 6.0),
     nn.Hardtanh: _hardtanh,
+    nn.SiLU: _elementwise("silu"),
+    nn.Hardswish: _elementwise("hard_swish"),
+    nn.Sigmoid: _elementwise("sigmoid"),
+    nn.Hardsigmoid: _elementwise("hard_sigmoid"),
+    nn.GELU: _gelu,
+    nn.Tanh: _elementwise("tanh"),
+    nn.LeakyReLU: _leaky_relu,
+    nn.ELU: _elu,
     nn.ZeroPad2d: _zero_pad,
     nn.MaxPool2d: _max_pool,
     nn.AvgPool2d: _average_pool,
@@ -288,6 +380,17 @@ FUNCTIONS: dict[Any, Callable[..., None]] = {
     torch.add: _add,
     "add": _add,
     "add_": _add,
+    operator.mul: _mul,
+    operator.imul: _mul,
+    torch.mul: _mul,
+    "mul": _mul,
+    "mul_": _mul,
+    operator.sub: _sub,
+    torch.sub: _sub,
+    "sub": _sub,
+    operator.truediv: _div,
+    torch.div: _div,
+    "div": _div,
     torch.cat: _concat,
     torch.concat: _concat,
     F.relu: _relu,
@@ -295,6 +398,19 @@ FUNCTIONS: dict[Any, Callable[..., None]] = {
     "relu": _relu,
     "relu_": _relu,
     F.relu6: _clip(0.0, 6.0),
+    F.silu: _elementwise("silu"),
+    F.hardswish: _elementwise("hard_swish"),
+    torch.sigmoid: _elementwise("sigmoid"),
+    F.sigmoid: _elementwise("sigmoid"),
+    "sigmoid": _elementwise("sigmoid"),
+    "sigmoid_": _elementwise("sigmoid"),
+    F.hardsigmoid: _elementwise("hard_sigmoid"),
+    F.gelu: _gelu,
+    torch.tanh: _elementwise("tanh"),
+    F.tanh: _elementwise("tanh"),
+    "tanh": _elementwise("tanh"),
+    F.leaky_relu: _leaky_relu,
+    F.elu: _elu,
     F.max_pool2d: _max_pool,
     F.avg_pool2d: _average_pool,
     F.adaptive_avg_pool2d: _global_average_pool,
@@ -302,12 +418,17 @@ FUNCTIONS: dict[Any, Callable[..., None]] = {
     "mean": _mean,
     torch.flatten: _flatten,
     "flatten": _flatten,
-    "view": _flatten,
-    "reshape": _flatten,
+    "view": _view,
+    "reshape": _view,
+    torch.reshape: _view,
+    operator.getitem: _item,
+    "unsqueeze": _unsqueeze,
+    torch.unsqueeze: _unsqueeze,
+    "expand_as": _alias,
     F.dropout: _alias,
     "contiguous": _alias,
 }
 """torch function, or the name of a tensor method -> rule."""
 
-SHAPE_QUERIES: tuple[Any, ...] = ("size", getattr, operator.getitem)
+SHAPE_QUERIES: tuple[Any, ...] = ("size", getattr)
 """Calls that only ask for a shape, as in `x.view(x.size(0), -1)`."""

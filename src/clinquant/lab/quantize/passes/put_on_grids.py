@@ -14,8 +14,9 @@ from clinquant.core.preprocess import Preprocess
 from clinquant.lab.quantize.grids import grid_of
 from clinquant.lab.quantize.model import Calibration, Model
 from clinquant.lab.quantize.observers import MSE, Observer
+from clinquant.lab.quantize.products import settled_scales
 from clinquant.lab.quantize.target import Target
-from clinquant.lab.quantize.ties import tied_scales
+from clinquant.lab.quantize.ties import clusters, tied_scales
 from clinquant.lab.quantize.weights import weight_grid
 from clinquant.lab.quantize.widths import grid_widths, narrow_name
 
@@ -40,6 +41,7 @@ class PutOnGrids:
         activations = activation_grids(model, self.observer) | dict(self.learnt_activations)
         activations["input"] = input_grid(calibration.preprocess, model.target)
         tie_sums(model.network, activations)
+        settle_products(model.network, activations)
         grids, weights = grid_of(model.network), dict(self.learnt_weights)
         for node in model.network:
             if "weight" not in node.params or node.name in weights:
@@ -78,9 +80,21 @@ def tie_sums(network: Network, activations: dict[str, QParams]) -> None:
     """Replaces the scales around additions by tied ones; each zero point keeps the lowest value of its grid where it was."""
     scales = {name: float(grid.scale) for name, grid in activations.items()}
     for name, scale in tied_scales(network, scales, grid_of(network)).items():
-        old = activations[name]
-        lowest = (old.spec.qmin - float(old.zero_point)) * float(old.scale)
-        activations[name] = qparams_from_scale(scale, lowest, old.spec)
+        activations[name] = rescaled(activations[name], scale)
+
+
+def settle_products(network: Network, activations: dict[str, QParams]) -> None:
+    """Replaces one scale at every product, but none that an addition has tied."""
+    grids = grid_of(network)
+    tied = {name for cluster in clusters(network, grids) for names in cluster for name in names}
+    for name, scale in settled_scales(network, activations, grids, tied).items():
+        activations[name] = rescaled(activations[name], scale)
+
+
+def rescaled(grid: QParams, scale: np.float32) -> QParams:
+    """`grid` with another scale, its zero point moved so that its lowest value stays."""
+    lowest = (grid.spec.qmin - float(grid.zero_point)) * float(grid.scale)
+    return qparams_from_scale(scale, lowest, grid.spec)
 
 
 def input_grid(preprocess: Preprocess, target: Target) -> QParams:
