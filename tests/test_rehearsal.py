@@ -48,7 +48,7 @@ def norm_after_act(classes):
 
 class Viewing(Net):
     def __init__(self):
-        super().__init__()
+        super().__init__(nn.SiLU)
         self.head = nn.Linear(8 * 14 * 14, 2)
 
     def forward(self, x):
@@ -138,6 +138,7 @@ def test_refused_before_training_and_trained_anew_when_the_code_has_changed(user
         build(BuildOptions(arch=f"{users}:softplus", **options), out)
     assert not (out / "train").exists()
     build(BuildOptions(arch=f"{users}:viewing", **options), tmp_path / "viewing")
+    assert "SiLU-like activations (act)" in (tmp_path / "viewing" / "plan.json").read_text()
     build(BuildOptions(arch=f"{users}:good", **options), out)
     first = sha256_file(out / "float.onnx")
     users.write_text(USERS.replace("act=nn.ReLU,", "act=nn.ReLU6,"))

@@ -19,6 +19,7 @@ from clinquant.lab.architectures import find_architecture
 from clinquant.lab.options import BuildOptions
 from clinquant.lab.plan import plan_training
 from clinquant.lab.prove import units_by_class
+from clinquant.lab.quantize.lint import lint
 from clinquant.lab.rehearsal import rehearse
 from clinquant.lab.run import Narrator
 from clinquant.lab.train import choose_architecture, estimate_seconds, initial_module
@@ -62,7 +63,7 @@ def make_plan(study: Study, audit: Audit, split: Split, options: BuildOptions, c
     name, preprocess = choose_architecture(study, options.arch, options.size)
     module, origin = initial_module(find_architecture(name), len(study.classes), options.weights, options.seed)
     card = Card(architecture=name, classes=study.classes, positive=study.positive, preprocess=preprocess)
-    rehearse(module, card, bits=options.bits)
+    known = lint(rehearse(module, card, bits=options.bits))
     label = {case.id: case.label for case in study.cases}
     labels = np.array([label[case] for case in split.train], np.int64)
     _refuse_unseen(study, labels)
@@ -83,7 +84,7 @@ def make_plan(study: Study, audit: Audit, split: Split, options: BuildOptions, c
         training_seconds=round(estimate_seconds(module, training, images["train"], images["tune"]), 1),
         disk_bytes=pixels + 40 * sum(parameter.numel() for parameter in module.parameters()),
         power=decidable(units_by_class(study, split.test, split.units), options.margin, study.positive),
-        warnings=(*audit.warnings, *split.warnings, *threshold_warning(study, split, options.threshold)),
+        warnings=(*audit.warnings, *split.warnings, *threshold_warning(study, split, options.threshold), *map(str, known)),
     )
 
 

@@ -24,8 +24,8 @@ TOLERANCE = 1e-3
 """Of the traced network's logits, as a share of the largest: sums in another order differ by far less, a lost layer by far more."""
 
 
-def rehearse(module: nn.Module, card: Card, *, bits: str = "w8a8") -> None:
-    """Runs the untrained `module` as training will, traces it, and puts a copy on integers, all on pictures of noise.
+def rehearse(module: nn.Module, card: Card, *, bits: str = "w8a8") -> Network:
+    """Runs the untrained `module` as training will, traces it, and puts a copy on integers, all on pictures of noise; gives what it traced.
 
     Raises:
         ClinquantError: `arch-broken` when it does not run or does not answer with one logit a class; `trace-failed`,
@@ -37,13 +37,15 @@ def rehearse(module: nn.Module, card: Card, *, bits: str = "w8a8") -> None:
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         logits_of(module.train(), images, card)
         expected = logits_of(module.eval(), images, card)
-    if not is_traced_whole(trace(module), images, expected):
+    network = trace(module)
+    if not is_traced_whole(network, images, expected):
         raise ClinquantError(
             "trace-failed",
             f"{card.architecture} computes something else than its traced layers do.",
             fix="reshape tensors only to flatten them, and use the layers that docs/methods/architectures.md names.",
         )
     lower(quantize(Classifier(module=module, card=card), pixels, bits=bits, recipes=("minmax",))["minmax"])
+    return network
 
 
 def is_traced_whole(network: Network, images: Tensor, expected: Tensor) -> bool:
