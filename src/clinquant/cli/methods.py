@@ -10,9 +10,11 @@ from clinquant.cli.output import show, table
 REGISTRIES = {
     "architectures": ("clinquant.lab.architectures", "ARCHITECTURES"),
     "observers": ("clinquant.lab.quantize.observers", "OBSERVERS"),
+    "recipes": ("clinquant.lab.quantize.recipes", "RECIPES"),
     "trained grids": ("clinquant.lab.quantize.fake_quant", "ACTIVATION_QUANTIZERS"),
     "passes": ("clinquant.lab.quantize.passes", "PASSES"),
     "widths": ("clinquant.lab.quantize.widths", "WIDTHS"),
+    "mixed widths": ("clinquant.lab.quantize.widths", "MIXED"),
     "targets": ("clinquant.lab.quantize.target", "TARGETS"),
 }
 
@@ -20,7 +22,7 @@ REGISTRIES = {
 @click.command("methods")
 @as_json
 def command(as_json: bool) -> None:
-    """List architectures (--arch), observers and trained grids (--recipe), passes, widths (--bits) and targets."""
+    """List architectures (--arch), recipes and trained grids (--recipe), observers, passes, widths (--bits) and targets."""
     from clinquant.core.registry import read_registry
 
     found = {kind: read_registry(*place) for kind, place in REGISTRIES.items()}

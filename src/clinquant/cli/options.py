@@ -64,8 +64,43 @@ threshold = click.option(
     help="How the operating point is chosen: youden, sens=.95, spec=.95, argmax.",
 )
 vertical_flip = click.option("--vertical-flip", is_flag=True, help="Also flip upside down in training: for images that have no upright.")
+
+
+def _bytes(context: click.Context, option: click.Parameter, value: str | None) -> int | None:
+    """Bytes of "300k", "1.5M" or "250000"."""
+    if value is None:
+        return None
+    factor = {"k": 1e3, "m": 1e6, "g": 1e9}.get(value[-1:].lower())
+    try:
+        found = float(value[:-1]) * factor if factor else float(value)
+    except ValueError:
+        found = math.nan
+    if not 0 < found < math.inf:
+        raise click.BadParameter(f"{value!r} is no size; give for example 300k or 1.5M.", context, option)
+    return int(found)
+
+
 bits = click.option(
-    "--bits", default="w8a8", show_default=True, metavar="wXaY", help="Widths of weights and activations: w8a8, w4a8, w4a4, w2a2."
+    "--bits",
+    default="w8a8",
+    show_default=True,
+    metavar="NAME",
+    help="Widths of weights and activations: w8a8, w4a8, w4a4, w2a2, mixed w84 or w42, or auto under a budget. See methods.",
+)
+max_bytes = click.option("--max-bytes", metavar="SIZE", callback=_bytes, help="Budget of the integer file for --bits auto: 300k, 1.5M.")
+max_ms = click.option(
+    "--max-ms",
+    metavar="MS",
+    type=click.FloatRange(0, min_open=True),
+    callback=lambda context, option, value: value if value is None else _number(context, option, value),
+    help="Budget of its median time on this machine for --bits auto.",
+)
+max_minutes = click.option(
+    "--max-minutes",
+    metavar="MIN",
+    type=click.FloatRange(0, min_open=True),
+    callback=lambda context, option, value: value if value is None else _number(context, option, value),
+    help="After which --recipe auto begins no further attempt; the best so far is kept  [default: none]",
 )
 recipe = click.option(
     "--recipe", default="auto", show_default=True, metavar="NAME", help="How grids are found; auto chooses on tune. See methods."
@@ -90,7 +125,7 @@ reading = together(groups, group_column, positive, grey_window, skip_broken)
 training = together(arch, size, epochs, weights, vertical_flip)
 """How the float network is made."""
 
-quantizing = together(bits, recipe)
+quantizing = together(bits, recipe, max_bytes, max_ms, max_minutes)
 """How it is put on integers."""
 
 planning = together(reading, test, training, threshold, quantizing, margin, seed)

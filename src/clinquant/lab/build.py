@@ -37,7 +37,7 @@ from clinquant.lab.classifier import Classifier
 from clinquant.lab.export.float import export_float
 from clinquant.lab.export.integer import export_integer
 from clinquant.lab.export.qdq import export_qdq
-from clinquant.lab.ladder import check_recipe, climb
+from clinquant.lab.ladder import check_budget, check_recipe, climb
 from clinquant.lab.options import BuildOptions
 from clinquant.lab.planning import Plan, make_plan, room_warning, tell_plan
 from clinquant.lab.prove import FILES, Claims, Trials, prove, units_by_class
@@ -75,6 +75,7 @@ def prepare(run: Run, options: BuildOptions, command: str = "") -> None:
     parse_rule(options.threshold)
     check_bits(options.bits)
     check_recipe(options.recipe, options.bits)
+    check_budget(options)
     check_margin(options.margin)
     check_countable()
     if options.arch != "auto":
@@ -184,7 +185,8 @@ def _brought(run: Run, options: BuildOptions) -> dict[str, str]:
 def run_quantize(run: Run, options: BuildOptions) -> QuantizedNetwork:
     """quantized.safetensors, quantized.json, recipes.json and both files' untempered predictions on tune."""
     tables = {file: f"predictions/tune.{file}.untempered.csv" for file in FILES}
-    names = ("bits", "recipe", "margin", "seed") if options.bits != "w8a8" else ("bits", "recipe")
+    names = ["bits", "recipe", *(["margin", "seed"] if options.bits != "w8a8" else [])]
+    names += [name for name in ("max_bytes", "max_ms", "max_minutes") if getattr(options, name) is not None]
     chosen = {name: getattr(options, name) for name in names}
     inputs = {"float": run.sha256("float.safetensors", "float.card.json"), **chosen, **_brought(run, options)}
 
@@ -194,11 +196,12 @@ def run_quantize(run: Run, options: BuildOptions) -> QuantizedNetwork:
         folded = fold_batch_norm(trace(classifier.module))
         model = export_float(folded, preprocess, run.path("work/float.onnx"))
         baseline = _predict_tune(run, model, study, parts, run.path(tables["float"]), "float")
-        best, trials = climb(run, options, classifier, study, parts, baseline)
+        climbed = climb(run, options, classifier, study, parts, baseline)
+        best, trials = climbed.best, climbed.trials
         integer = export_integer(lower(best), run.path("work/integer.onnx"))
         _predict_tune(run, integer, study, parts, run.path(tables["integer"]), "integer")
         best.save(run.directory)
-        write_json(run.path("recipes.json"), Trials(chosen=best.recipe, trials=trials), kind="recipes")
+        write_json(run.path("recipes.json"), Trials(chosen=best.recipe, trials=trials, layers=climbed.layers), kind="recipes")
         run.narrator.say(f"recipe {best.recipe}: {trials_line(trials, best.recipe)}")
 
     files = ("quantized.safetensors", "quantized.json", "recipes.json", *tables.values())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clinquant.core.artifact import sha256_json
+from clinquant.core.artifact import read_json, sha256_json, write_json
 from clinquant.core.errors import ClinquantError
 from clinquant.core.predictions import Predictions
 from clinquant.data.pixels import Pixels
@@ -15,17 +18,22 @@ from clinquant.data.split import Split
 from clinquant.data.study import Study
 from clinquant.edge.resize import model_pixels
 from clinquant.lab.classifier import Classifier
+from clinquant.lab.mixed import LayerWidth, TunedOn, mix, told
 from clinquant.lab.options import BuildOptions
 from clinquant.lab.quantize.fake_quant import ACTIVATION_QUANTIZERS
-from clinquant.lab.quantize.model import Calibration
+from clinquant.lab.quantize.model import Calibration, Model, Pass
 from clinquant.lab.quantize.passes import FineTune
 from clinquant.lab.quantize.quantized import QuantizedNetwork
-from clinquant.lab.quantize.recipes import RECIPES, begin, named_recipes, run_recipes
-from clinquant.lab.recipe import Trial, choose_recipe
-from clinquant.lab.run import Run
+from clinquant.lab.quantize.recipes import RECIPES, begin, run_recipes
+from clinquant.lab.quantize.widths import MIXED
+from clinquant.lab.recipe import Trial, choosing_half, try_recipe
+from clinquant.lab.run import Run, Tick
 
 NAMES = (*RECIPES, *ACTIVATION_QUANTIZERS)
-"""What `--recipe` takes beside `auto`: ranges found after training, and quantization-aware training."""
+"""What `--recipe` takes beside `auto`: recipes after training, and quantization-aware training."""
+
+RUNGS: tuple[tuple[str, ...], ...] = (("minmax", "percentile", "mse", "entropy"), ("lsq",))
+"""What `auto` tries, the cheap first; a rung is begun only when no file of those below it holds."""
 
 
 def check_recipe(recipe: str, bits: str) -> None:
@@ -38,51 +46,170 @@ def check_recipe(recipe: str, bits: str) -> None:
         )
 
 
-def climb(
-    run: Run, options: BuildOptions, classifier: Classifier, study: Study, parts: Split, baseline: Predictions
-) -> tuple[QuantizedNetwork, tuple[Trial, ...]]:
+def check_budget(options: BuildOptions) -> None:
+    """Raises ClinquantError `budget-missing` or `budget-unused`."""
+    budgets = (options.max_bytes, options.max_ms)
+    if options.bits == "auto" and budgets == (None, None):
+        raise ClinquantError("budget-missing", "--bits auto has no budget.", fix="give --max-bytes (for example 300k) or --max-ms.")
+    if options.bits != "auto" and budgets != (None, None):
+        raise ClinquantError("budget-unused", f"--bits {options.bits} leaves nothing to a budget.", fix="give --bits auto.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Climbed:
+    """What the ladder gives.
+
+    Attributes:
+        best: the chosen quantized network.
+        trials: what every recipe tried did on tune, in order.
+        layers: the table of layers where widths were mixed.
+    """
+
+    best: QuantizedNetwork
+    trials: tuple[Trial, ...]
+    layers: tuple[LayerWidth, ...] = ()
+
+
+@dataclass(kw_only=True)
+class Climb:
+    """One climb: what it works with, and the best file so far."""
+
+    run: Run
+    options: BuildOptions
+    classifier: Classifier
+    study: Study
+    parts: Split
+    baseline: Predictions
+    model: Model
+    calibration: Calibration
+    trials: list[Trial] = field(default_factory=list)
+    best: QuantizedNetwork | None = None
+    began: float = field(default_factory=time.monotonic)
+
+    def take(self, names: tuple[str, ...]) -> None:
+        """Tries the recipes of those names and keeps the best file."""
+        ready = {name: found for name in names if (found := self.kept(name)) is not None}
+        todo = tuple(name for name in names if name not in ready)
+        made: dict[str, Model] = {}
+        if todo:
+            with self.run.narrator.progress(f"quantize ({', '.join(todo)})") as tick:
+                recipes = {name: self.passes(name, tick) for name in todo}
+                made = run_recipes(self.model, replace(self.calibration, progress=tick), recipes)
+        for name in names:
+            found = ready.get(name) or self.keep(made[name].quantized(name))
+            trial = try_recipe(found, self.baseline, self.study, self.parts, self.run.narrator)
+            if all(trial.divergence < other.divergence for other in self.trials):
+                self.best = found
+            self.trials.append(trial)
+
+    def holds(self) -> bool:
+        """Whether the best file so far decides like the float file on all but less than the margin of tune."""
+        assert self.best is not None
+        return next(trial.agreement for trial in self.trials if trial.recipe == self.best.recipe) > 1 - self.options.margin
+
+    def has_time(self) -> bool:
+        """Whether another rung may be begun."""
+        return self.options.max_minutes is None or time.monotonic() - self.began < 60 * self.options.max_minutes
+
+    def passes(self, name: str, tick: Tick) -> tuple[Pass, ...]:
+        """The recipe of that name, with the images that training needs."""
+        if name in RECIPES:
+            return RECIPES[name]
+        return (*RECIPES["mse"], self.fine_tune(name, tick))
+
+    def fine_tune(self, method: str, tick: Tick) -> FineTune:
+        """Quantization-aware training of this run."""
+        train, tune = (self.labelled(ids) for ids in (self.parts.train, self.parts.tune))
+        folder = self.run.path(f"train/{method}-{self.options.bits}")
+        return FineTune(train=train, tune=tune, folder=folder, method=method, seed=self.options.seed, progress=tick)
+
+    def labelled(self, ids: tuple[str, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Input pixels and labels, the pixels those that float training kept."""
+        label = {case.id: case.label for case in self.study.cases}
+        preprocess, key = self.classifier.card.preprocess, sha256_json(self.study)
+        pixels = model_pixels(Pixels(self.study), ids, preprocess, cache=self.run.path("train"), key=key)
+        return pixels, np.array([label[case] for case in ids], np.int64)
+
+    def place(self, name: str) -> Path:
+        """Where the network of a recipe is kept between two runs."""
+        return self.run.path(f"work/{name}-{self.options.bits}")
+
+    def key(self) -> str:
+        """Hash of what decides what a recipe makes."""
+        return sha256_json(
+            {
+                "float": self.run.sha256("float.safetensors", "float.card.json"),
+                "split": self.run.sha256("split.json"),
+                "seed": self.options.seed,
+                "widths": self.model.widths,
+                "target": self.model.target.name,
+            }
+        )
+
+    def kept(self, name: str) -> QuantizedNetwork | None:
+        """What an interrupted run made by that recipe, or None."""
+        try:
+            key = read_json(self.place(name) / "key.json", Kept, kind="kept").key
+            return QuantizedNetwork.load(self.place(name)) if key == self.key() else None
+        except (ClinquantError, OSError):
+            return None
+
+    def keep(self, made: QuantizedNetwork) -> QuantizedNetwork:
+        """Keeps what took long for a run that is interrupted and called again."""
+        if made.recipe in RUNGS[0]:
+            return made
+        made.save(self.place(made.recipe))
+        write_json(self.place(made.recipe) / "key.json", Kept(key=self.key()), kind="kept")
+        return made
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What a kept network was made from."""
+
+    key: str
+
+
+def climb(run: Run, options: BuildOptions, classifier: Classifier, study: Study, parts: Split, baseline: Predictions) -> Climbed:
     """The quantized network that the options ask for, and what every recipe tried did on tune.
 
-    `auto` takes the best of the post-training recipes if its file disagrees with the float file on less than the margin of tune, and
-    otherwise trains on with LSQ and takes what diverges least.
+    `auto` climbs `RUNGS` until the best file disagrees with the float file on less than the margin of tune, or no time is left; what
+    diverges least wins. A recipe by name is the only one tried.
 
     Args:
         baseline: the float file's predictions of tune.
     """
-    source, key, preprocess = Pixels(study), sha256_json(study), classifier.card.preprocess
-    pixels = model_pixels(source, parts.calibration, preprocess, cache=run.path("work"), key=key)
-    calibration, learning = Calibration(pixels=pixels, preprocess=preprocess), options.recipe in ACTIVATION_QUANTIZERS
-    after = ("mse",) if learning else tuple(RECIPES) if options.recipe == "auto" else (options.recipe,)
-    with run.narrator.progress("calibrate") as tick:
-        models = run_recipes(begin(classifier, options.bits), replace(calibration, progress=tick), named_recipes(after))
-    candidates = {name: model.quantized(name) for name, model in models.items()}
-    best, trials = choose_recipe(candidates, baseline, study, parts, run.narrator)
-    if not _must_learn(options, best, trials):
-        return best, trials
-    method = options.recipe if learning else "lsq"
-    train, tune = (_labelled(run, study, source, ids, classifier, key) for ids in (parts.train, parts.tune))
-    folder = run.path(f"train/{method}-{options.bits}")
-    with run.narrator.progress(f"quantization-aware training ({method})") as tick:
-        fine_tune = FineTune(train=train, tune=tune, folder=folder, method=method, seed=options.seed, progress=tick)
-        learnt = fine_tune(models[best.recipe], calibration).quantized(method)
-    trained, more = choose_recipe({method: learnt}, baseline, study, parts, run.narrator)
-    trials = (*trials, *more)
-    if options.recipe == method or min(trials, key=lambda trial: trial.divergence).recipe == method:
-        return trained, trials
-    return best, trials
+    preprocess = classifier.card.preprocess
+    pixels = model_pixels(Pixels(study), parts.calibration, preprocess, cache=run.path("work"), key=sha256_json(study))
+    calibration, model = Calibration(pixels=pixels, preprocess=preprocess), begin(classifier, options.bits)
+    climbing = Climb(
+        run=run,
+        options=options,
+        classifier=classifier,
+        study=study,
+        parts=parts,
+        baseline=baseline,
+        model=model,
+        calibration=calibration,
+    )
+    table: tuple[LayerWidth, ...] = ()
+    if options.bits in MIXED:
+        with run.narrator.progress("measure every layer at fewer bits") as tick:
+            mixed = mix(model, calibration, tuned_on(climbing), options, climbing.place("layers"), climbing.key(), tick)
+        climbing.model, table = replace(model, widths=mixed.widths), mixed.table
+        for line in told(table):
+            run.narrator.say(line)
+    for names in RUNGS if options.recipe == "auto" else ((options.recipe,),):
+        if climbing.best is not None and (climbing.holds() or not climbing.has_time() or options.bits == "w8a8"):
+            break
+        climbing.take(names)
+    assert climbing.best is not None
+    return Climbed(best=climbing.best, trials=tuple(climbing.trials), layers=table)
 
 
-def _must_learn(options: BuildOptions, best: QuantizedNetwork, trials: tuple[Trial, ...]) -> bool:
-    if options.recipe in ACTIVATION_QUANTIZERS:
-        return True
-    agreement = next(trial.agreement for trial in trials if trial.recipe == best.recipe)
-    return options.recipe == "auto" and options.bits != "w8a8" and agreement <= 1 - options.margin
-
-
-def _labelled(
-    run: Run, study: Study, source: Pixels, ids: tuple[str, ...], classifier: Classifier, key: str
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Input pixels and labels, the pixels those that float training kept."""
-    label = {case.id: case.label for case in study.cases}
-    pixels = model_pixels(source, ids, classifier.card.preprocess, cache=run.path("train"), key=key)
-    return pixels, np.array([label[case] for case in ids], np.int64)
+def tuned_on(climbing: Climb) -> TunedOn:
+    """The choosing half of tune as pixels, labels and the float file's logits."""
+    ids = choosing_half(climbing.parts)
+    rows: Mapping[str, int] = {case: row for row, case in enumerate(climbing.baseline.ids)}
+    pixels, labels = climbing.labelled(ids)
+    return TunedOn(pixels=pixels, labels=labels, logits=climbing.baseline.scores[[rows[case] for case in ids]])

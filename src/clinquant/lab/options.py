@@ -16,6 +16,8 @@ class BuildOptions:
         arch, size, epochs, weights, vertical_flip: how the float network is made; None for defaults.
         threshold: rule for the operating point, chosen on tune.
         bits, recipe: how it is quantized.
+        max_bytes, max_ms: what `bits="auto"` must stay under: the integer file, and its median time on this machine.
+        max_minutes: after which no further rung of the ladder is begun.
         margin: of non-inferiority, written down before the test set is read.
         seed: of everything that is drawn.
     """
@@ -35,5 +37,8 @@ class BuildOptions:
     threshold: str = "youden"
     bits: str = "w8a8"
     recipe: str = "auto"
+    max_bytes: int | None = None
+    max_ms: float | None = None
+    max_minutes: float | None = None
     margin: float = 0.02
     seed: int = 0

@@ -22,6 +22,7 @@ from clinquant.evidence.claims import Claim
 from clinquant.evidence.evidence import Evidence, FileFacts, Pair, TestSet
 from clinquant.evidence.pair import compare_pair, test_set_sha256
 from clinquant.evidence.summary import summarise
+from clinquant.lab.mixed import LayerWidth
 from clinquant.lab.recipe import Trial
 from clinquant.lab.run import Run
 
@@ -38,10 +39,11 @@ class Claims:
 
 @dataclass(frozen=True, kw_only=True)
 class Trials:
-    """`recipes.json`: what each recipe did on tune."""
+    """`recipes.json`: what each recipe did on tune, and the table of layers where widths were mixed."""
 
     chosen: str
     trials: tuple[Trial, ...]
+    layers: tuple[LayerWidth, ...] = ()
 
 
 def units_by_class(study: Study, ids: Sequence[str], units: Mapping[str, str]) -> dict[str, int]:

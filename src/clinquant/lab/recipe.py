@@ -1,9 +1,9 @@
-"""Chooses the recipe on tune: every candidate is exported and its very file is run."""
+"""Tries a recipe on tune: the candidate is exported and its very file is run."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,25 +46,19 @@ def choosing_half(split: Split) -> tuple[str, ...]:
     return tuple(case for case in split.tune if case not in kept) or split.tune
 
 
-def choose_recipe(
-    candidates: Mapping[str, QuantizedNetwork], baseline: Predictions, study: Study, split: Split, narrator: Narrator
-) -> tuple[QuantizedNetwork, tuple[Trial, ...]]:
-    """The candidate whose exported file stays closest to the float file on tune, and all trials.
+def try_recipe(candidate: QuantizedNetwork, baseline: Predictions, study: Study, split: Split, narrator: Narrator) -> Trial:
+    """What the exported file of `candidate` does on the choosing half of tune.
 
-    Labels do not enter: divergence from the float's probabilities moves less by chance than accuracy does. The first of equals wins.
+    Labels do not enter the choice: divergence from the float's probabilities moves less by chance than accuracy does.
 
     Args:
-        baseline: the float file's predictions of (at least) the choosing half of tune.
+        baseline: the float file's predictions of (at least) that half.
     """
     ids = choosing_half(split)
     rows = {case: row for row, case in enumerate(baseline.ids)}
     reference = baseline.take(np.array([rows[case] for case in ids], dtype=np.int64))
     with tempfile.TemporaryDirectory() as folder:
-        trials = tuple(
-            trial(name, reference, _predict(candidate, study, ids, Path(folder), narrator)) for name, candidate in candidates.items()
-        )
-    best = min(trials, key=lambda found: found.divergence)
-    return candidates[best.recipe], trials
+        return trial(candidate.recipe, reference, _predict(candidate, study, ids, Path(folder), narrator))
 
 
 def trial(name: str, reference: Predictions, answered: Predictions) -> Trial:

@@ -16,9 +16,17 @@ WIDTHS: dict[str, tuple[int, int]] = {
     "w8a8": (8, 8),
     "w4a8": (4, 8),
     "w4a4": (4, 4),
+    "w2a8": (2, 8),
     "w2a2": (2, 2),
 }
 """What `--bits` takes where all inner layers are alike: bits of their weights, and of the activations they read."""
+
+MIXED: dict[str, tuple[str, ...]] = {
+    "w84": ("w8a8", "w4a4"),
+    "w42": ("w4a4", "w2a2"),
+    "auto": ("w8a8", "w4a8", "w2a8"),
+}
+"""What `--bits` takes where every inner layer gets the one of these that it bears best: under half the difference in bytes, or a budget."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,15 +57,15 @@ def uniform(network: Network, weight: int, activation: int) -> Widths:
 
 
 def widths_of(bits: str, network: Network) -> Widths:
-    """The widths called `bits` for `network`. Raises as `check_bits`."""
+    """The uniform widths called `bits` for `network`; of mixed ones the narrowest. Raises as `check_bits`."""
     check_bits(bits)
-    return uniform(network, *WIDTHS[bits])
+    return uniform(network, *WIDTHS[MIXED[bits][-1] if bits in MIXED else bits])
 
 
 def check_bits(bits: str) -> None:
-    """Raises ClinquantError `bits-unsupported` where `bits` is no name of `WIDTHS`."""
-    if bits not in WIDTHS:
-        raise ClinquantError("bits-unsupported", f"--bits {bits} is not available.", fix=f"use one of: {', '.join(WIDTHS)}.")
+    """Raises ClinquantError `bits-unsupported` where `bits` is no name of `WIDTHS` or `MIXED`."""
+    if bits not in WIDTHS and bits not in MIXED:
+        raise ClinquantError("bits-unsupported", f"--bits {bits} is not available.", fix=f"use one of: {', '.join((*WIDTHS, *MIXED))}.")
 
 
 def inner_layers(network: Network) -> set[str]:
