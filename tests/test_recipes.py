@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from clinquant.core.errors import ClinquantError
 from clinquant.core.integer import Clip, Conv
 from clinquant.core.reference import execute
+from clinquant.lab.classifier import Classifier
 from clinquant.lab.export.integer import export_integer
 from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.model import Calibration
@@ -75,3 +77,35 @@ def test_mixed_widths_are_exact_and_kept(name: str, tmp_path: Path) -> None:
         assert read.spec.bits == widths.activation[layer]
         assert expected[convolutions[layer].inputs[0]].max() <= read.spec.qmax
     assert any(isinstance(o, Clip) and o.high == 3 for o in program.operators)
+
+
+def spoilt(layer: str, value: float) -> Classifier:
+    """A network with one weight, or one whole layer, set to `value`."""
+    source = classifier("resnet20")
+    weight = dict(source.module.named_modules())[layer].weight
+    with torch.no_grad():
+        (weight if value == 0 else weight.view(-1)[:1]).fill_(value)  # type: ignore[operator, union-attr]
+    return source
+
+
+@pytest.mark.parametrize(("count", "says"), [(0, "no calibration image"), (1, "one calibration image")])
+def test_too_few_calibration_images_are_one_line(count: int, says: str) -> None:
+    source = classifier("resnet20")
+    with pytest.raises(ClinquantError, match=says) as raised:
+        quantize(source, images(source.card.preprocess.size, count, 1))
+    assert raised.value.code == "calibration-empty" and "more training images" in str(raised.value.fix)
+
+
+def test_a_dead_layer_is_named() -> None:
+    source = spoilt("layer2.0.bn1", 0.0)
+    with torch.no_grad():
+        source.module.layer2[0].bn1.bias.fill_(-1.0)  # type: ignore[index, union-attr, operator]
+    with pytest.raises(ClinquantError, match=r"layer2\.0") as raised:
+        quantize(source, images(28, 4, 1))
+    assert raised.value.code == "range-empty" and "dead" in str(raised.value.fix)
+
+
+def test_a_weight_that_is_no_number_is_named() -> None:
+    with pytest.raises(ClinquantError, match=r"layer3\.1\.conv1") as raised:
+        quantize(spoilt("layer3.1.conv1", float("nan")), images(28, 4, 1))
+    assert raised.value.code in ("weights-nan", "activation-nan") and raised.value.fix

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from clinquant.core.errors import ClinquantError
 from clinquant.lab.classifier import Classifier
 from clinquant.lab.quantize.model import Calibration, Model, Pass
@@ -33,9 +35,17 @@ def begin(classifier: Classifier, bits: str, *, widths: Widths | None = None, ta
         bits: a key of `WIDTHS`, or the name of `widths` where they are given.
 
     Raises:
-        ClinquantError: `bits-unsupported`, `operator-unsupported`, `trace-failed`.
+        ClinquantError: `bits-unsupported`; `operator-unsupported`, `trace-failed`, `weights-nan`, naming the layer.
     """
     network = trace(classifier.module)
+    for node in network:
+        for role, array in node.params.items():
+            if not np.isfinite(array).all():
+                raise ClinquantError(
+                    "weights-nan",
+                    f"{node.name}: its {role} is not finite.",
+                    fix="train again, with a lower learning rate or another --seed.",
+                )
     found = widths_of(bits, network) if widths is None else widths
     return Model(traced=network, network=network, card=replace(classifier.card, bits=bits, target=target.name), target=target, widths=found)
 

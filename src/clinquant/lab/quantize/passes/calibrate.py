@@ -12,6 +12,9 @@ from clinquant.lab.quantize.grids import watch_points
 from clinquant.lab.quantize.model import Calibration, Model
 from clinquant.lab.quantize.observers.histogram import Histogram
 
+FEWEST = 2
+"""Calibration images below which nothing can be said of any range."""
+
 
 @dataclass(frozen=True)
 class Calibrate:
@@ -23,11 +26,12 @@ class Calibrate:
         """`model` with a histogram for every grid.
 
         Raises:
-            ClinquantError: `pass-order`, `calibration-empty`, `activation-nan` naming the layer.
+            ClinquantError: `pass-order`, `calibration-empty`; `activation-nan`, `range-empty` naming the layer.
         """
         model.needs_folded(by="Calibrate")
-        if not len(calibration.pixels):
-            raise ClinquantError("calibration-empty", "there is no calibration image.", fix="give more training images.")
+        if len(calibration.pixels) < FEWEST:
+            count = "is no calibration image" if not len(calibration.pixels) else "is one calibration image, which shows no range"
+            raise ClinquantError("calibration-empty", f"there {count}.", fix="give more training images (hundreds are good).")
         points = watch_points(model.network)
         histograms = {grid: Histogram() for grid in points.values()}
         execute, done = Executor(model.network), 0
@@ -43,4 +47,11 @@ class Calibrate:
             execute(batch, watch)
             done += len(batch)
             calibration.tell(done, len(calibration.pixels))
+        for name, grid in points.items():
+            if histograms[grid].reach == 0.0:
+                raise ClinquantError(
+                    "range-empty",
+                    f"{name}: it was 0 on every one of the {done} calibration images.",
+                    fix="train again (its units are dead), or calibrate on more images.",
+                )
         return replace(model, histograms=histograms)
