@@ -1,97 +1,120 @@
-"""Fewer bits on real images: rounding after training against quantization-aware training, a row a build.
+"""Fewer bits on real images: rounding after training against quantization-aware training, and float given the same extra epochs.
 
-    python benchmarks/low_bits.py --data ../shared/data --runs runs --out benchmarks/results/low_bits.csv --seeds 3
+    python -m benchmarks.low_bits --data ../shared/data --runs runs --work work --out benchmarks/results/low_bits.csv
 
-ResNet-20 at 28 px. The CSV is the resume key: a row that stands in it is not made again. The test set is read once for every row; nothing
-is chosen by it.
+On the baselines of `benchmarks/floats.py`. Every figure is of an exported file on the locked test set, in ONNX Runtime; nothing is chosen
+by it. The CSV is the resume key: a row that stands in it is not made again.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import shlex
-import sys
+import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from clinquant import __version__
-from clinquant.core.artifact import write_text
-from clinquant.core.predictions import Predictions
-from clinquant.evidence.evidence import Evidence
-from clinquant.evidence.metrics import macro_auc
-from clinquant.lab.build import build
+import numpy as np
+from benchmarks.floats import SMALL
+from benchmarks.peers.case import Case
+from benchmarks.rows import Rows, paired
+from numpy.typing import NDArray
+
+from clinquant.lab.export.float import export_float
+from clinquant.lab.export.integer import export_integer
+from clinquant.lab.fit import fit
+from clinquant.lab.mixed import TunedOn, mix
 from clinquant.lab.options import BuildOptions
-from clinquant.lab.run import Silent
+from clinquant.lab.quantize.fold import fold_batch_norm
+from clinquant.lab.quantize.lower import lower
+from clinquant.lab.quantize.model import Calibration, Model
+from clinquant.lab.quantize.passes import FineTune
+from clinquant.lab.quantize.passes.fine_tune import plan_learning
+from clinquant.lab.quantize.recipes import RECIPES, begin, run_recipes
+from clinquant.lab.quantize.trace import trace
+from clinquant.lab.quantize.widths import MIXED
+from clinquant.lab.recipe import choosing_half
 
-SETS = ("pneumoniamnist_rebuilt", "retinamnist", "breastmnist")
+KEY = ("set", "arch", "seed", "bits", "recipe")
 WAYS = (
-    ("w8a8", "auto"),
+    ("float", "more epochs"),
+    ("w8a8", "mse"),
     ("w4a8", "mse"),
     ("w4a4", "mse"),
     ("w2a2", "mse"),
     ("w4a4", "lsq"),
     ("w2a2", "lsq"),
-    ("w4a4", "pact"),
-    ("w2a2", "pact"),
+    ("w42", "lsq"),
 )
-KEY = ("set", "seed", "bits", "recipe")
+"""Bits and recipes, in the order they are made."""
 
 
-def row(key: tuple[str, ...], evidence: Evidence, run: Path) -> dict[str, Any]:
-    """One build's figures, of the exported files on the locked test set."""
-    found: dict[str, Any] = dict(zip(KEY, key, strict=True)) | {"used": evidence.model["recipe"], "verdict": evidence.verdict.value}
-    for file in ("float", "integer"):
-        table = Predictions.read(run / f"predictions/test.{file}.csv")
-        auc = macro_auc(table.scores, table.labels)
-        found |= {f"{file}_auc": auc and round(auc, 5), f"{file}_accuracy": round(float((table.decisions == table.labels).mean()), 5)}
-    for finding in evidence.findings:
-        if finding.metric in ("auc", "accuracy") and finding.lower is not None and finding.upper is not None:
-            found |= {f"{finding.metric}_lower": round(finding.lower, 5), f"{finding.metric}_upper": round(finding.upper, 5)}
-    times, sizes = evidence.latency, evidence.files
-    return found | {
-        "agreement": round(evidence.agreement, 5),
-        "bytes_ratio": round(sizes["integer"].bytes / sizes["float"].bytes, 4),
-        "latency_ratio": round(times["integer"].median_ms / times["float"].median_ms, 3),
-        "test_images": evidence.test.images,
-        "test_reads": evidence.test.reads,
-        "runtime": evidence.runtime,
-        "machine": evidence.machine,
-        "clinquant": __version__,
-    }
+def labelled(case: Case, ids: tuple[str, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Pixels and labels."""
+    label = {found.id: found.label for found in case.study.cases}
+    return case.pixels(ids), np.array([label[name] for name in ids], np.int64)
+
+
+def float_on(case: Case, file: Path) -> Path:
+    """The control: the float network trained on for the epochs that quantization-aware training has."""
+    classifier, (train, tune) = case.classifier, (labelled(case, ids) for ids in (case.split.train, case.split.tune))
+    plan = plan_learning(train[1], len(classifier.card.classes), classifier.card.preprocess, case.seed)
+    module = case.module
+    module.load_state_dict(fit(module, train, tune, plan, file.with_suffix("")).state)
+    return export_float(fold_batch_norm(trace(module.cpu().eval())), classifier.card.preprocess, file)
+
+
+def begun(case: Case, bits: str, calibration: Calibration) -> Model:
+    """The float network with its widths, mixed ones measured on tune."""
+    model = begin(case.classifier, bits)
+    if bits not in MIXED:
+        return model
+    pixels, labels = labelled(case, choosing_half(case.split))
+    tuned_on = TunedOn(pixels=pixels, labels=labels, logits=case.float_tune)
+    asked = BuildOptions(data="", bits=bits)
+    return replace(model, widths=mix(model, calibration, tuned_on, asked, case.folder / bits, "benchmark", lambda done, of: None).widths)
+
+
+def made(case: Case, bits: str, recipe: str, file: Path) -> Path:
+    """The exported file of one way."""
+    if bits == "float":
+        return float_on(case, file)
+    calibration = Calibration(pixels=case.pixels(case.split.calibration), preprocess=case.classifier.card.preprocess)
+    passes = RECIPES.get(recipe)
+    if passes is None:
+        train, tune = (labelled(case, ids) for ids in (case.split.train, case.split.tune))
+        fine_tune = FineTune(train=train, tune=tune, folder=file.with_suffix(""), method=recipe, seed=case.seed)
+        passes = (*RECIPES["mse"], fine_tune)
+    model = run_recipes(begun(case, bits, calibration), calibration, {recipe: passes})[recipe]
+    return export_integer(lower(model.quantized(recipe)), file)
 
 
 def main() -> None:
-    """Builds and writes."""
+    """Makes the rows that are missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--sets", nargs="*", default=SETS)
+    for name in ("--data", "--runs", "--work", "--out"):
+        parser.add_argument(name, type=Path, required=True)
+    parser.add_argument("--archs", nargs="*", default=["resnet20"])
+    parser.add_argument("--sets", nargs="*", default=SMALL)
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    parser.add_argument("--ways", nargs="*", default=[f"{bits}:{recipe}" for bits, recipe in WAYS], help="as w4a4:lsq")
     asked = parser.parse_args()
-    rows: list[dict[str, Any]] = []
-    if asked.out.exists():
-        rows = list(csv.DictReader(line for line in asked.out.read_text(encoding="utf-8").splitlines() if not line.startswith("#")))
-    done = {tuple(str(found[name]) for name in KEY) for found in rows}
-    for seed in range(asked.seeds):
-        for name in asked.sets:
-            run = asked.runs / f"{name}-resnet20-{seed}"
-            options = BuildOptions(data=str(asked.data / "medmnist" / f"{name}.npz"), arch="resnet20", seed=seed)
-            for bits, recipe in WAYS:
-                key = (name, str(seed), bits, recipe)
-                if key in done:
-                    continue
-                rows.append(row(key, build(replace(options, bits=bits, recipe=recipe), run, Silent()), run))
-                text = io.StringIO()
-                text.write(f"# python {shlex.join(sys.argv)}\n")
-                writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(rows)
-                write_text(asked.out, text.getvalue())
-                print(rows[-1], flush=True)
+    rows = Rows(asked.out, KEY)
+    for seed in asked.seeds:
+        for arch in asked.archs:
+            for name in asked.sets:
+                case = Case(name, arch, seed, asked.runs, asked.work)
+                for bits, recipe in (way.split(":") for way in asked.ways):
+                    row = {"set": name, "arch": arch, "seed": seed, "bits": bits, "recipe": recipe}
+                    if row in rows:
+                        continue
+                    file, began = case.folder / f"{bits}-{recipe.replace(' ', '-')}.onnx", time.monotonic()
+                    case.folder.mkdir(parents=True, exist_ok=True)
+                    path = made(case, bits, recipe, file)
+                    seconds, ids = time.monotonic() - began, case.split.test
+                    tables = [case.predictions(case.answers(found, ids), "onnxruntime") for found in (case.float_file, path)]
+                    sizes = [found.stat().st_size for found in (path, case.float_file)]
+                    facts = {"bytes_ratio": round(sizes[0] / sizes[1], 4), "seconds": round(seconds, 1), "test_images": len(ids)}
+                    rows.add(row | paired(*tables) | facts)
 
 
 if __name__ == "__main__":

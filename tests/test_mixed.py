@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from clinquant.core.errors import ClinquantError
+from clinquant.evidence.reliability import divergence
 from clinquant.lab.export.integer import export_integer
 from clinquant.lab.ladder import check_budget
-from clinquant.lab.mixed import TunedOn, check_time, divergence, mix, told
+from clinquant.lab.mixed import TunedOn, check_time, mix, told
 from clinquant.lab.options import BuildOptions
 from clinquant.lab.quantize.allocate import Option, allocate
 from clinquant.lab.quantize.execute import normalised

@@ -69,9 +69,21 @@ def brier(probabilities: Floats, labels: Ints) -> float:
 
 def nll(scores: NDArray[Any], labels: Ints) -> float:
     """Mean negative log likelihood of the label, in nats, from scores (logits) [n, k]."""
+    return float(-np.mean(np.take_along_axis(_log_softmax(scores), labels[:, None], axis=1)))
+
+
+def divergence(reference: NDArray[Any], scores: NDArray[Any]) -> float:
+    """Mean Kullback-Leibler divergence of softmax(scores) from softmax(reference), nats, of scores (logits) [n, k].
+
+    It is how much more the scores lose than the reference would, if the reference's probabilities were the truth.
+    """
+    p, q = _log_softmax(reference), _log_softmax(scores)
+    return float((np.exp(p) * (p - q)).sum(axis=1).mean())
+
+
+def _log_softmax(scores: NDArray[Any]) -> NDArray[np.float64]:
     shifted = scores.astype(np.float64) - scores.max(axis=1, keepdims=True)
-    own = np.take_along_axis(shifted, labels[:, None], axis=1)[:, 0]
-    return float(np.mean(np.log(np.exp(shifted).sum(axis=1)) - own))
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
 def fit_temperature(scores: NDArray[Any], labels: Ints) -> float:

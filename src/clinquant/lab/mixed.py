@@ -16,7 +16,7 @@ from clinquant.core.errors import ClinquantError
 from clinquant.core.graph import Network
 from clinquant.edge.bench import bench
 from clinquant.edge.runtimes import runtime_module
-from clinquant.evidence.reliability import nll
+from clinquant.evidence.reliability import divergence, nll
 from clinquant.lab.export.integer import export_integer
 from clinquant.lab.options import BuildOptions
 from clinquant.lab.quantize.allocate import Option, allocate
@@ -219,12 +219,6 @@ def measure_layers(
     return options, losses
 
 
-def divergence(reference: NDArray[np.float32], logits: NDArray[np.float32]) -> float:
-    """Mean Kullback-Leibler divergence of softmax(logits) from softmax(reference), nats."""
-    p, q = _log_softmax(reference), _log_softmax(logits)
-    return float((np.exp(p) * (p - q)).sum(axis=1).mean())
-
-
 def weight_bytes(count: int, bits: int) -> int:
     """Bytes of `count` packed codes."""
     return -(-count * bits // 8)
@@ -295,8 +289,3 @@ def told(table: tuple[LayerWidth, ...]) -> list[str]:
         lines.append(f"{row.layer:<{wide}} {row.weights:>8}  w{row.weight}a{row.activation}  {added}")
     mean = sum(row.weights * row.weight for row in table) / sum(row.weights for row in table)
     return [*lines, f"{mean:.2f} bits a weight on the average, first and last layer apart."]
-
-
-def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))

@@ -14,7 +14,7 @@ from clinquant.data.split import Split
 from clinquant.data.study import Study
 from clinquant.edge.predict import predict_fresh
 from clinquant.evidence.metrics import macro_auc
-from clinquant.evidence.reliability import nll
+from clinquant.evidence.reliability import divergence, nll
 from clinquant.lab.export.integer import export_integer
 from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.quantized import QuantizedNetwork
@@ -63,11 +63,9 @@ def try_recipe(candidate: QuantizedNetwork, baseline: Predictions, study: Study,
 
 def trial(name: str, reference: Predictions, answered: Predictions) -> Trial:
     """How far `answered` is from `reference`, case by case."""
-    p, q = reference.probabilities, np.maximum(answered.probabilities, 1e-12)
-    divergence = float((p * np.log(np.maximum(p, 1e-12) / q)).sum(axis=1).mean())
     return Trial(
         recipe=name,
-        divergence=divergence,
+        divergence=divergence(reference.scores, answered.scores),
         agreement=float((reference.decisions == answered.decisions).mean()),
         nll=nll(answered.scores, answered.labels),
         auc=macro_auc(answered.scores, answered.labels),
