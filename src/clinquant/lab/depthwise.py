@@ -44,6 +44,16 @@ class _Depthwise(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         backward: Callable[..., tuple[Tensor, Tensor, None]] = torch.ops.aten.convolution_backward
         dx, dw, _ = backward(
-            gradients[0].float(), x.float(), weight, None, ctx.stride, ctx.padding, (1, 1), False, (0, 0), len(weight), (True, True, False)
+            gradients[0].float(),
+            x.float(),
+            weight.float(),
+            None,
+            ctx.stride,
+            ctx.padding,
+            (1, 1),
+            False,
+            (0, 0),
+            len(weight),
+            (True, True, False),
         )
-        return dx.to(torch.bfloat16), dw, None, None
+        return dx.to(torch.bfloat16), dw.to(weight.dtype), None, None

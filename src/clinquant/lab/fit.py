@@ -91,7 +91,8 @@ def fit(
 def run_key(module: nn.Module, train: tuple[Pixels, Labels], tune: tuple[Pixels, Labels], plan: TrainingPlan) -> str:
     """Hash of all that determines a run's result."""
     digest = hashlib.sha256(sha256_json(plan).encode())
-    digest.update(f"{torch.__version__} {sha256_tensors(module.state_dict())}".encode())
+    arithmetic = getattr(module, "arithmetic", "torch")
+    digest.update(f"{torch.__version__} {arithmetic} {sha256_tensors(module.state_dict())}".encode())
     for array in (*train, *tune):
         digest.update(f"{array.dtype} {array.shape}".encode())
         for block in range(0, len(array), 256):

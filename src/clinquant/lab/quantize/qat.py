@@ -19,6 +19,8 @@ from clinquant.core.preprocess import Preprocess
 from clinquant.lab.quantize.execute import RULES, normalised
 from clinquant.lab.quantize.fake_quant import ACTIVATION_QUANTIZERS, LSQ
 from clinquant.lab.quantize.fold import fold_batch_norm
+from clinquant.lab.quantize.fused.build import arithmetic
+from clinquant.lab.quantize.fused.execute import FusedStep
 from clinquant.lab.quantize.grids import grid_of, watch_points
 from clinquant.lab.quantize.model import Model
 from clinquant.lab.quantize.quantized import Trained
@@ -53,18 +55,30 @@ class FakeQuantized(nn.Module):
         grids = grid_of(bare)
         self.grids = {node.name: grids.get(node.inputs[0] if node.op == "batch_norm" else node.name, node.name) for node in network}
         self.write_points = {norm_after.get(name, name): _key(grid) for name, grid in watch_points(bare).items()}
+        self.fused = FusedStep.of(self)
+
+    @property
+    def arithmetic(self) -> str:
+        """What computes a training step: its last bits depend on it, so that it belongs to a run's key."""
+        return arithmetic()
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [n, k] of normalised images [n, 3, s, s]."""
+        if self.training and self.fused is not None:
+            return self.fused(self, x)
         values: dict[str, Tensor] = {}
         for node in self.network:
             inputs = [self.read(values, name, node) for name in node.inputs] or [x]
-            value, grid = self.compute(node, inputs), self.write_points.get(node.name, "")
-            values[node.name] = self.activation_quantizers[grid](value) if grid in self.activation_quantizers else value
+            values[node.name] = self.written(node, self.compute(node, inputs))
         return values[self.network.output.name]
 
-    def compute(self, node: Node, inputs: list[Tensor]) -> Tensor:
-        """The node's operator, its weight on the grid where it is an inner layer."""
+    def written(self, node: Node, value: Tensor) -> Tensor:
+        """The node's tensor on its own grid, where that is narrow."""
+        grid = self.write_points.get(node.name, "")
+        return torch.as_tensor(self.activation_quantizers[grid](value)) if grid in self.activation_quantizers else value
+
+    def compute(self, node: Node, inputs: list[Tensor], weight: Tensor | None = None) -> Tensor:
+        """The node's operator, its weight on the grid where it is an inner layer: `weight`, if it was computed already."""
         if _key(node.name) not in self.params:
             return RULES[node.op](node, inputs, {})
         held = self.params[_key(node.name)]
@@ -72,15 +86,23 @@ class FakeQuantized(nn.Module):
             return torch.as_tensor(held(inputs[0]))
         params: dict[str, Tensor] = dict(held.items())  # type: ignore[operator]
         if node.name in self.inner:
-            params["weight"] = self.weight_quantizers[_key(node.name)](params["weight"])
+            params["weight"] = self.weight_quantizers[_key(node.name)](params["weight"]) if weight is None else weight
         return RULES[node.op](node, inputs, params)
 
     def read(self, values: Mapping[str, Tensor], name: str, reader: Node) -> Tensor:
         """A tensor as `reader` sees it: layers of fewer bits see the narrow copy where there is one."""
-        narrow = _key(narrow_name(self.grids[name], self.widths.read_by(reader.name)))
-        if narrow in self.activation_quantizers:
-            return torch.as_tensor(self.activation_quantizers[narrow](values[name]))
-        return values[name]
+        narrow = self.narrow(name, reader)
+        return values[name] if narrow is None else torch.as_tensor(self.activation_quantizers[narrow](values[name]))
+
+    def narrow(self, name: str, reader: Node) -> str | None:
+        """Key of the quantizer of the copy of a tensor that `reader` sees, where it sees a copy."""
+        key = _key(narrow_name(self.grids[name], self.widths.read_by(reader.name)))
+        return key if key in self.activation_quantizers else None
+
+    @staticmethod
+    def key(name: str) -> str:
+        """A node's name as torch takes it for a module."""
+        return _key(name)
 
 
 def without_norms(network: Network) -> Network:

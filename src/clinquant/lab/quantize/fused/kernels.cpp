@@ -1,0 +1,384 @@
+// Training kernels of quantized networks: batch norm, sum, clip and fake quantizer in two passes forward and two backward,
+// and the fake quantizers of weights. A C interface, so that neither Python's nor PyTorch's headers are needed.
+//
+// Tensors are rows of channels (channels last), float32 or bfloat16; arithmetic is float32, 16 lanes at a time with the compiler's vector
+// extensions; sums are float32 over at most 64 elements a lane, then float64. Work is cut into blocks whose number depends on shapes alone
+// and whose sums are added in order: results are the same for every number of threads. No fused multiply-add (see build.py), so they are
+// the same on every instruction set as well. Rounding is to nearest, ties to even, as in fake_quant/affine.py.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+namespace {
+
+constexpr int LANES = 16;
+typedef float Floats __attribute__((vector_size(64)));
+typedef int32_t Ints __attribute__((vector_size(64)));
+typedef uint32_t Words __attribute__((vector_size(64)));
+typedef uint16_t Halves __attribute__((vector_size(32)));
+using bf16 = uint16_t;
+
+constexpr float TO_INTEGER = 12582912.0f;  // 1.5 * 2^23: adding and subtracting it rounds |v| < 2^22 to nearest even
+
+inline Floats load(const float* p) { Floats v; std::memcpy(&v, p, 64); return v; }
+inline void store(float* p, Floats v) { std::memcpy(p, &v, 64); }
+inline Floats load(const bf16* p) {
+  Halves h;
+  std::memcpy(&h, p, 32);
+  const Words w = __builtin_convertvector(h, Words) << 16;
+  return (Floats)w;
+}
+inline void store(bf16* p, Floats v) {
+  const Words w = (Words)v;
+  const Halves h = __builtin_convertvector((w + 0x7fff + ((w >> 16) & 1)) >> 16, Halves);
+  std::memcpy(p, &h, 32);
+}
+inline Floats rounded_to(const float*, Floats v) { return v; }
+inline Floats rounded_to(const bf16*, Floats v) {
+  const Words w = (Words)v;
+  return (Floats)((w + 0x7fff + ((w >> 16) & 1)) & 0xffff0000u);
+}
+inline Floats fill(float v) { return v - Floats{}; }
+inline Floats clip(Floats v, Floats low, Floats high) {  // NaN stays NaN
+  v = v < low ? low : v;
+  return v > high ? high : v;
+}
+inline Floats where(Ints mask, Floats v) { return (Floats)((Ints)v & mask); }
+inline Floats nearest(Floats v) { return (v + TO_INTEGER) - TO_INTEGER; }
+inline double lanes_sum(Floats v) {
+  double sum = 0;
+  for (int i = 0; i < LANES; i++) sum += v[i];
+  return sum;
+}
+
+template <class T> inline Floats load_some(const T* p, int64_t n) {
+  T all[LANES] = {};
+  std::memcpy(all, p, n * sizeof(T));
+  return load(all);
+}
+template <class T> inline void store_some(T* p, Floats v, int64_t n) {
+  T all[LANES];
+  store(all, v);
+  std::memcpy(p, all, n * sizeof(T));
+}
+
+// A quantizer with one step: v_hat = round(clip(v / step, low, high)) step.
+struct Grid {
+  Floats step, low, high, end, learns_rounding;
+  // learns_rounding: 1 where the step's gradient inside is round(v/s) - v/s (LSQ), 0 where it is 0 (PACT); `end`: first v/s outside.
+  Grid(float step_, float low_, float high_, int lsq)
+      : step(fill(step_)), low(fill(low_)), high(fill(high_)),
+        end(fill(lsq ? std::nextafter(high_, INFINITY) : high_)), learns_rounding(fill(lsq ? 1.0f : 0.0f)) {}
+  Floats value(Floats v) const { return nearest(clip(v / step, low, high)) * step; }
+  Ints gradient(Floats x, Floats& of_step) const {
+    const Floats v = x / step, code = nearest(clip(v, low, high));
+    const Ints inside = (v >= low) & (v < end);
+    of_step = inside ? (code - v) * learns_rounding : code;
+    return inside;
+  }
+};
+
+// What one operator does with channels-last rows; absent tensors are null.
+struct Job {
+  int64_t rows, channels;
+  const void *x, *skip;                    // batch norm's input; what is added to its output
+  const float *gamma, *beta;               // absent: no batch norm, x is taken as it is
+  float* statistics;                       // [4, channels]: factor, offset, mean, 1 / deviation; written forward, read backward
+  float *running_mean, *running_variance;  // updated forward
+  double momentum, epsilon;
+  float clip_low, clip_high;               // the activation, infinite where there is none
+  int32_t quantized;                       // 0: not; 1: the output itself; 2: a narrow copy
+  int32_t lsq;
+  float step, low, high;
+  void *y, *q;                             // forward: output, quantized output
+  const void *gradient_y, *gradient_q;     // backward, either may be absent
+  void *gradient_x, *gradient_skip;
+  float *gradient_gamma, *gradient_beta;   // [channels]
+  double* gradient_step;                   // []
+  int32_t threads;
+};
+
+// Rows are taken together until they fill whole vectors: channel coefficients are repeated over such a period.
+struct Cut {
+  int64_t n, period, periods, tail, blocks;
+  explicit Cut(const Job& job) : n(job.rows * job.channels) {
+    period = job.channels;
+    while (period % LANES || period < 128) period += job.channels;
+    periods = n / period;
+    tail = n % period;
+    blocks = std::max<int64_t>(1, std::min<int64_t>(32, n / 32768));
+  }
+  int64_t begin(int64_t block) const { return periods * block / blocks; }
+};
+
+std::vector<float> repeated(const float* values, int64_t channels, int64_t period) {
+  std::vector<float> out(period);
+  for (int64_t i = 0; i < period; i++) out[i] = values[i % channels];
+  return out;
+}
+
+// Runs step(offset, position, n) over every 16 (or, at the end, n) elements; position counts within the period. After at most 64 periods
+// of a block, flush(block).
+template <class Step, class Flush> void sweep(const Cut& cut, int threads, Step step, Flush flush) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t block = 0; block < cut.blocks; block++) {
+    const int64_t end = cut.begin(block + 1);
+    for (int64_t first = cut.begin(block); first < end; first += 64) {
+      for (int64_t row = first; row < std::min(end, first + 64); row++)
+        for (int64_t i = 0; i < cut.period; i += LANES) step(block, row * cut.period + i, i);
+      flush(block);
+    }
+  }
+}
+
+// Sums by channel of `COUNT` quantities, in an order that shapes alone decide.
+template <int COUNT> struct Sums {
+  const Cut& cut;
+  std::vector<float> near;   // [blocks, COUNT, period]
+  std::vector<double> far;   // [blocks, COUNT, period]
+  explicit Sums(const Cut& cut_) : cut(cut_), near(cut_.blocks * COUNT * cut_.period), far(near.size()) {}
+  float* at(int64_t block) { return near.data() + block * COUNT * cut.period; }
+  void flush(int64_t block) {
+    float* from = at(block);
+    double* to = far.data() + block * COUNT * cut.period;
+    for (int64_t i = 0; i < COUNT * cut.period; i++) { to[i] += from[i]; from[i] = 0; }
+  }
+  std::vector<double> by_channel(int64_t channels) const {
+    std::vector<double> out(COUNT * channels);
+    for (int64_t block = 0; block < cut.blocks; block++)
+      for (int k = 0; k < COUNT; k++)
+        for (int64_t i = 0; i < cut.period; i++) out[k * channels + i % channels] += far[(block * COUNT + k) * cut.period + i];
+    return out;
+  }
+};
+
+template <class T> void norm_statistics(const Job& job, const Cut& cut) {
+  const int64_t channels = job.channels;
+  const T* x = (const T*)job.x;
+  std::vector<float> first(channels);  // the first row: differences from it lose less to cancellation
+  for (int64_t c = 0; c < channels; c++) first[c] = load_some(x + c, 1)[0];
+  const std::vector<float> shift = repeated(first.data(), channels, cut.period);
+  Sums<2> sums(cut);
+  const auto add = [&](float* to, int64_t i, Floats v) {
+    store(to + i, load(to + i) + v);
+    store(to + cut.period + i, load(to + cut.period + i) + v * v);
+  };
+  sweep(cut, job.threads, [&](int64_t block, int64_t at, int64_t i) { add(sums.at(block), i, load(x + at) - load(&shift[i])); },
+        [&](int64_t block) { sums.flush(block); });
+  for (int64_t i = 0; i < cut.tail; i += LANES) {
+    const int64_t n = std::min<int64_t>(LANES, cut.tail - i);
+    add(sums.at(0), i, load_some(x + cut.periods * cut.period + i, n) - load_some(&shift[i], n));
+  }
+  sums.flush(0);
+  const std::vector<double> total = sums.by_channel(channels);
+  const double m = (double)job.rows;
+  for (int64_t c = 0; c < channels; c++) {
+    const double off = total[c] / m, mean = first[c] + off, variance = std::max(0.0, total[channels + c] / m - off * off);
+    const double inverse = 1 / std::sqrt(variance + job.epsilon);
+    float* s = job.statistics + c;
+    s[0] = (float)(job.gamma[c] * inverse);
+    s[channels] = (float)(job.beta[c] - mean * job.gamma[c] * inverse);
+    s[2 * channels] = (float)mean;
+    s[3 * channels] = (float)inverse;
+    if (job.running_mean) {
+      job.running_mean[c] += (float)(job.momentum * (mean - job.running_mean[c]));
+      job.running_variance[c] += (float)(job.momentum * (variance * m / std::max(1.0, m - 1) - job.running_variance[c]));
+    }
+  }
+}
+
+// The operator's value before its clip, and its clip.
+template <class T, bool NORM, bool SKIP> struct Value {
+  const T *x, *skip;
+  std::vector<float> factor, offset;
+  Value(const Job& job, const Cut& cut) : x((const T*)job.x), skip((const T*)job.skip) {
+    if (NORM) {
+      factor = repeated(job.statistics, job.channels, cut.period);
+      offset = repeated(job.statistics + job.channels, job.channels, cut.period);
+    }
+  }
+  Floats operator()(Floats v, Floats added, int64_t i) const {
+    if (NORM) v = v * load(&factor[i]) + load(&offset[i]);
+    return SKIP ? v + added : v;
+  }
+};
+
+template <class T, bool NORM, bool SKIP, int QUANTIZED> void forward_as(const Job& job) {
+  const Cut cut(job);
+  if (NORM) norm_statistics<T>(job, cut);
+  const Value<T, NORM, SKIP> value(job, cut);
+  const Grid grid(job.step, job.low, job.high, job.lsq);
+  const Floats low = fill(job.clip_low), high = fill(job.clip_high);
+  T *y = (T*)job.y, *q = (T*)job.q;
+  const auto clipped = [&](Floats x, Floats added, int64_t i) {
+    const Floats v = clip(value(x, added, i), low, high);
+    return QUANTIZED == 1 ? v : rounded_to(y, v);
+  };
+  sweep(cut, job.threads, [&](int64_t, int64_t at, int64_t i) {
+    const Floats v = clipped(load(value.x + at), SKIP ? load(value.skip + at) : Floats{}, i);
+    if (QUANTIZED != 1) store(y + at, v);
+    if (QUANTIZED) store(q + at, grid.value(v));
+  }, [](int64_t) {});
+  for (int64_t i = 0; i < cut.tail; i += LANES) {
+    const int64_t n = std::min<int64_t>(LANES, cut.tail - i), at = cut.periods * cut.period + i;
+    const Floats v = clipped(load_some(value.x + at, n), SKIP ? load_some(value.skip + at, n) : Floats{}, i);
+    if (QUANTIZED != 1) store_some(y + at, v, n);
+    if (QUANTIZED) store_some(q + at, grid.value(v), n);
+  }
+}
+
+template <class T, bool NORM, bool SKIP, int QUANTIZED> void backward_as(const Job& job) {
+  const Cut cut(job);
+  const Value<T, NORM, SKIP> value(job, cut);
+  const Grid grid(job.step, job.low, job.high, job.lsq);
+  const Floats low = fill(job.clip_low), high = fill(job.clip_high);
+  const T *of_y = (const T*)job.gradient_y, *of_q = (const T*)job.gradient_q;
+  T *of_x = (T*)job.gradient_x, *of_skip = (T*)job.gradient_skip;
+  const int64_t channels = job.channels, rest = cut.periods * cut.period;
+  const std::vector<float> mean = NORM ? repeated(job.statistics + 2 * channels, channels, cut.period) : std::vector<float>(cut.period);
+  // Gradient before the clip; `step` becomes that of the step.
+  const auto gradient = [&](Floats x, Floats added, Floats gy, Floats gq, int64_t i, Floats& step) {
+    const Floats z = value(x, added, i);
+    Floats v = clip(z, low, high);
+    if (QUANTIZED == 2) v = rounded_to(of_x, v);
+    Floats g = gy;
+    if (QUANTIZED) {
+      Floats term;
+      const Ints inside = grid.gradient(v, term);
+      step = term * gq;
+      g = QUANTIZED == 1 ? where(inside, gq) : gy + where(inside, gq);
+    }
+    return where((z > low) & (z < high), g);
+  };
+  Sums<3> sums(cut);
+  const auto add = [&](float* to, int64_t i, Floats g, Floats x, Floats step) {
+    if (NORM) {
+      store(to + i, load(to + i) + g);
+      store(to + cut.period + i, load(to + cut.period + i) + g * (x - load(&mean[i])));
+    }
+    if (QUANTIZED) store(to + 2 * cut.period + i, load(to + 2 * cut.period + i) + step);
+  };
+  const auto whole = [&](const T* p, int64_t at) { return p ? load(p + at) : Floats{}; };
+  const auto some = [&](const T* p, int64_t at, int64_t n) { return p ? load_some(p + at, n) : Floats{}; };
+  sweep(cut, job.threads, [&](int64_t block, int64_t at, int64_t i) {
+    const Floats x = load(value.x + at);
+    Floats step{};
+    Floats g = gradient(x, SKIP ? load(value.skip + at) : Floats{}, QUANTIZED == 1 ? Floats{} : whole(of_y, at), QUANTIZED ? whole(of_q, at) : Floats{}, i, step);
+    if (SKIP) { g = rounded_to(of_x, g); store(of_skip + at, g); }
+    if (!NORM) store(of_x + at, g);
+    add(sums.at(block), i, g, x, step);
+  }, [&](int64_t block) { sums.flush(block); });
+  for (int64_t i = 0; i < cut.tail; i += LANES) {
+    const int64_t n = std::min<int64_t>(LANES, cut.tail - i), at = rest + i;
+    const Floats x = load_some(value.x + at, n);
+    Floats step{};
+    Floats g = gradient(x, some(SKIP ? value.skip : nullptr, at, n), some(of_y, at, n), some(of_q, at, n), i, step);
+    if (SKIP) { g = rounded_to(of_x, g); store_some(of_skip + at, g, n); }
+    if (!NORM) store_some(of_x + at, g, n);
+    add(sums.at(0), i, g, x, step);
+  }
+  sums.flush(0);
+  const std::vector<double> total = sums.by_channel(channels);
+  double of_step = 0;
+  for (int64_t c = 0; c < channels; c++) of_step += total[2 * channels + c];
+  if (QUANTIZED) *job.gradient_step = of_step;
+  if (!NORM) return;
+  std::vector<float> constant(channels), slope(channels);
+  for (int64_t c = 0; c < channels; c++) {
+    const double factor = job.statistics[c], mean_ = job.statistics[2 * channels + c], inverse = job.statistics[3 * channels + c];
+    job.gradient_beta[c] = (float)total[c];
+    job.gradient_gamma[c] = (float)(total[channels + c] * inverse);
+    const double k = -factor * inverse * inverse * total[channels + c] / job.rows;
+    slope[c] = (float)k;
+    constant[c] = (float)(-factor * total[c] / job.rows - k * mean_);
+  }
+  const std::vector<float> constants = repeated(constant.data(), channels, cut.period), slopes = repeated(slope.data(), channels, cut.period);
+  const auto of_input = [&](Floats g, Floats x, int64_t i) { return load(&value.factor[i]) * g + load(&constants[i]) + load(&slopes[i]) * x; };
+  sweep(cut, job.threads, [&](int64_t, int64_t at, int64_t i) {
+    const Floats x = load(value.x + at);
+    Floats step{};
+    const Floats g = SKIP ? load(of_skip + at) : gradient(x, Floats{}, QUANTIZED == 1 ? Floats{} : whole(of_y, at), QUANTIZED ? whole(of_q, at) : Floats{}, i, step);
+    store(of_x + at, of_input(g, x, i));
+  }, [](int64_t) {});
+  for (int64_t i = 0; i < cut.tail; i += LANES) {
+    const int64_t n = std::min<int64_t>(LANES, cut.tail - i), at = rest + i;
+    const Floats x = load_some(value.x + at, n);
+    Floats step{};
+    const Floats g = SKIP ? load_some(of_skip + at, n) : gradient(x, Floats{}, some(of_y, at, n), some(of_q, at, n), i, step);
+    store_some(of_x + at, of_input(g, x, i), n);
+  }
+}
+
+template <class T, bool NORM, bool SKIP> void run(const Job& job, bool backward) {
+  if (job.quantized == 0) backward ? backward_as<T, NORM, SKIP, 0>(job) : forward_as<T, NORM, SKIP, 0>(job);
+  else if (job.quantized == 1) backward ? backward_as<T, NORM, SKIP, 1>(job) : forward_as<T, NORM, SKIP, 1>(job);
+  else backward ? backward_as<T, NORM, SKIP, 2>(job) : forward_as<T, NORM, SKIP, 2>(job);
+}
+template <class T> void run(const Job& job, bool backward) {
+  if (job.gamma) job.skip ? run<T, true, true>(job, backward) : run<T, true, false>(job, backward);
+  else job.skip ? run<T, false, true>(job, backward) : run<T, false, false>(job, backward);
+}
+
+// Weights of one layer, float32 [channels, size], a step a channel.
+struct Weights {
+  int64_t channels, size;
+  const float *weight, *step;
+  float low, high;
+  void* q;                  // forward
+  const void* gradient_q;   // backward
+  float *gradient, *gradient_step;
+};
+
+template <class T> void weights_forward(const Weights& w, int64_t channel) {
+  const Grid grid(w.step[channel], w.low, w.high, 1);
+  const float* x = w.weight + channel * w.size;
+  T* q = (T*)w.q + channel * w.size;
+  int64_t i = 0;
+  for (; i + LANES <= w.size; i += LANES) store(q + i, grid.value(load(x + i)));
+  if (i < w.size) store_some(q + i, grid.value(load_some(x + i, w.size - i)), w.size - i);
+}
+
+template <class T> void weights_backward(const Weights& w, int64_t channel) {
+  const Grid grid(w.step[channel], w.low, w.high, 1);
+  const float* x = w.weight + channel * w.size;
+  const T* of_q = (const T*)w.gradient_q + channel * w.size;
+  float* out = w.gradient + channel * w.size;
+  Floats sum{}, term;
+  int64_t i = 0;
+  for (; i + LANES <= w.size; i += LANES) {
+    const Floats g = load(of_q + i);
+    store(out + i, where(grid.gradient(load(x + i), term), g));
+    sum += term * g;
+  }
+  if (i < w.size) {
+    const Floats g = load_some(of_q + i, w.size - i);
+    store_some(out + i, where(grid.gradient(load_some(x + i, w.size - i), term), g), w.size - i);
+    sum += term * g;
+  }
+  w.gradient_step[channel] = (float)(lanes_sum(sum) / std::sqrt((double)w.size * w.high));
+}
+
+}  // namespace
+
+extern "C" {
+
+void clinquant_activation(const Job* job, int32_t half, int32_t backward) {
+  half ? run<bf16>(*job, backward) : run<float>(*job, backward);
+}
+
+void clinquant_weights(const Weights* layers, int64_t count, int32_t half, int32_t backward, int32_t threads) {
+#pragma omp parallel num_threads(threads)
+  for (int64_t layer = 0; layer < count; layer++) {
+    const Weights& w = layers[layer];
+#pragma omp for schedule(static) nowait
+    for (int64_t channel = 0; channel < w.channels; channel++) {
+      if (half) backward ? weights_backward<bf16>(w, channel) : weights_forward<bf16>(w, channel);
+      else backward ? weights_backward<float>(w, channel) : weights_forward<float>(w, channel);
+    }
+  }
+}
+
+}
