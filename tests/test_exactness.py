@@ -148,6 +148,15 @@ def test_float_file_equals_torch_and_integer_follows(
     assert noise.std() < 0.15 * expected.std(), (noise.std(), expected.std())
 
 
+def test_gates_need_no_look_up(quantized: Callable[[str], tuple[Classifier, QuantizedNetwork]]) -> None:
+    """Their maps are written in operators that run as fast as a copy; hard sigmoids of what hardly goes below zero may be looked up."""
+    for name, op, kind in (("small_silu", "sigmoid", Table), ("small_hard_swish", "hard_sigmoid", Clip)):
+        _, network = quantized(name)
+        gates = {node.name for node in network.network if node.op == op and network.shapes[node.name][1:] > (1, 1)}
+        fast = {o.name for o in lower(network).operators if isinstance(o, kind) and getattr(o, "function", "sigmoid") == "sigmoid"}
+        assert len(gates) >= 4 and len(gates & fast) >= len(gates) - 1, gates - fast
+
+
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name not in ("plain", *SMALL_NAMES)])
 def test_class_map_averages_to_the_logits(
     name: str, quantized: Callable[[str], tuple[Classifier, QuantizedNetwork]], tmp_path: Path

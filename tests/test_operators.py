@@ -19,6 +19,7 @@ from clinquant.edge.resize import IR_VERSION, OPSET
 from clinquant.lab.export.builder import MICROSOFT, GraphBuilder
 from clinquant.lab.export.integer import WRITERS, _Writer
 from clinquant.lab.quantize.execute import RULES as TORCH_RULES
+from clinquant.lab.quantize.gates import hard_sigmoid_bounds, is_safe_sigmoid, settled_hard_sigmoid, settled_sigmoid
 from clinquant.lab.quantize.products import settled_ratio, settled_scale
 
 ALL = np.arange(256, dtype=np.uint8)
@@ -150,6 +151,30 @@ def test_tables_hold_the_function_of_every_code(op: str, rng: np.random.Generato
         assert np.abs(dequantize(codes, out) - wanted).max() <= 0.5001 * out.scale + 0.5 * out.scale * (codes.max() == out.spec.qmax)
         operator = Table(name="c", inputs=("a",), table=codes)
         assert differing(operator, [ALL.reshape(1, 1, 16, 16)], {"a": source, "c": out}) == 0
+
+
+def test_the_runtimes_own_sigmoid_is_the_table_where_the_grid_is_settled(rng: np.random.Generator) -> None:
+    every = ALL.reshape(1, 1, 16, 16)
+    for _ in range(40):
+        source = qparams_from_range(-rng.uniform(0.5, 20), rng.uniform(0.5, 20), TensorSpec())
+        wanted = qparams_from_range(0.0, rng.uniform(0.5, 1.0), TensorSpec())
+        out = settled_sigmoid(source, wanted)
+        assert is_safe_sigmoid(source, out) and 1 <= out.scale / wanted.scale < 1.01
+        operator = Table(name="c", inputs=("a",), table=table_of(ELEMENTWISE["sigmoid"], source, out), function="sigmoid")
+        assert differing(operator, [every], {"a": source, "c": out}) == 0
+
+
+def test_a_hard_sigmoid_is_a_bound_on_a_grid_of_a_sixth(rng: np.random.Generator) -> None:
+    """The bounded codes mean exactly what the function gives, in real numbers, for every code."""
+    for _ in range(40):
+        wanted = qparams_from_range(-rng.uniform(2.5, 20), rng.uniform(2, 20), TensorSpec())
+        grids = settled_hard_sigmoid(wanted, "a", "c")
+        assert 1 <= grids["a"].scale / wanted.scale <= 1.25
+        bounds = hard_sigmoid_bounds(grids["a"], grids["c"])
+        assert bounds is not None
+        expected = ELEMENTWISE["hard_sigmoid"](dequantize(ALL, grids["a"]).astype(np.float64))
+        assert np.allclose(dequantize(np.clip(ALL, *bounds), grids["c"]), expected, atol=1e-6)
+    assert settled_hard_sigmoid(qparams_from_range(-0.5, 1.0, TensorSpec()), "a", "c") == {}
 
 
 def test_concat_over_all_codes(rng: np.random.Generator) -> None:

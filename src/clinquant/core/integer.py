@@ -58,7 +58,7 @@ class Conv(Operator):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Clip(Operator):
-    """Codes bounded to [low, high]; output codes mean what the input's did."""
+    """Codes bounded to [low, high]; they mean what the input's did, save behind a hard sigmoid, whose grid makes its values of them."""
 
     low: int
     high: int
@@ -71,9 +71,15 @@ class Requantize(Operator):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Table(Operator):
-    """Each code looked up: table uint8 [256], whose entries lie in the output grid's width."""
+    """Each code looked up.
+
+    Attributes:
+        table: uint8 [256], its entries in the output grid's width.
+        function: `sigmoid` where a runtime may make the table itself: no entry comes so near a half that float32 could round it otherwise.
+    """
 
     table: NDArray[np.uint8]
+    function: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

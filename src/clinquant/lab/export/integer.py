@@ -121,8 +121,12 @@ class _Writer:
         self.graph.node("QLinearMul", [a, *self.grid(a), b, *self.grid(b), *self.grid(operator.name)], operator.name, domain=MICROSOFT)
 
     def table(self, operator: Table) -> None:
-        """Gather out of the 256 entries: the codes become its int32 indices."""
-        index = self.graph.node("Cast", [operator.inputs[0]], f"{operator.name}.index", to=onnx.TensorProto.INT32)
+        """The runtime's own sigmoid, or Gather out of the 256 entries: the codes become its int32 indices."""
+        (source,) = operator.inputs
+        if operator.function == "sigmoid":
+            self.graph.node("QLinearSigmoid", [source, *self.grid(source), *self.grid(operator.name)], operator.name, domain=MICROSOFT)
+            return
+        index = self.graph.node("Cast", [source], f"{operator.name}.index", to=onnx.TensorProto.INT32)
         self.graph.node("Gather", [self.graph.constant(f"{operator.name}.table", operator.table), index], operator.name)
 
     def concat(self, operator: Concat) -> None:

@@ -28,6 +28,7 @@ from clinquant.core.integer import (
     Table,
 )
 from clinquant.lab.quantize.execute import CLASS_MAP
+from clinquant.lab.quantize.gates import hard_sigmoid_bounds, is_safe_sigmoid
 from clinquant.lab.quantize.grids import fusions
 from clinquant.lab.quantize.quantized import QuantizedNetwork
 from clinquant.lab.quantize.stem import blocked_stem
@@ -217,11 +218,16 @@ class _Lowering:
         self.emit(node, Mul(name=node.name, inputs=self.sources(node)))
 
     def elementwise(self, node: Node) -> None:
-        """A table from the input's grid to the output's; its entries lie in the output's width, so no bound follows."""
+        """A table from the input's grid to the output's; its entries lie in the output's width, so no bound follows. See `gates`."""
         (source,) = self.sources(node)
-        grid = self.quantized.activations[node.name]
-        table = table_of(partial(ELEMENTWISE[node.op], **node.attributes), self.tensors[source], grid)
-        self.operators.append(Table(name=node.name, inputs=(source,), table=table))
+        read, grid = self.tensors[source], self.quantized.activations[node.name]
+        bounds = hard_sigmoid_bounds(read, grid) if node.op == "hard_sigmoid" else None
+        if bounds:
+            self.operators.append(Clip(name=node.name, inputs=(source,), low=bounds[0], high=bounds[1]))
+        else:
+            table = table_of(partial(ELEMENTWISE[node.op], **node.attributes), read, grid)
+            function = "sigmoid" if node.op == "sigmoid" and is_safe_sigmoid(read, grid) else None
+            self.operators.append(Table(name=node.name, inputs=(source,), table=table, function=function))
         self.tensor[node.name] = node.name
         self.tensors[node.name], self.grid_names[node.name] = grid, node.name
 

@@ -8,7 +8,7 @@ the three scales has to grow by less than a thousandth for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
@@ -26,7 +26,11 @@ LARGEST_PRODUCT = 255 * 255
 
 
 def settled_scales(
-    network: Network, activations: Mapping[str, QParams], grid_of: Mapping[str, str], fixed: Iterable[str] = ()
+    network: Network,
+    activations: Mapping[str, QParams],
+    grid_of: Mapping[str, str],
+    fixed: Iterable[str] = (),
+    rather_not: Collection[str] = (),
 ) -> dict[str, np.float32]:
     """New scales, each a little larger, of one tensor at every product: its result, or else one of its factors.
 
@@ -34,6 +38,7 @@ def settled_scales(
         activations: tensor -> its grid.
         grid_of: node name -> the tensor whose grid its output is on.
         fixed: tensors whose scale must stay (those around additions).
+        rather_not: tensors whose scale changes only where no other can.
 
     Raises:
         ClinquantError: `operator-unsupported` where all three scales of a product are bound by additions or other products.
@@ -44,7 +49,8 @@ def settled_scales(
         if node.op != "mul":
             continue
         a, b, out = (grid_of[name] for name in (*node.inputs, node.name))
-        free = next((name for name in (out, b, a) if name not in bound and (name == out or a != b)), None)
+        candidates = sorted((out, b, a), key=lambda name: name in rather_not)
+        free = next((name for name in candidates if name not in bound and (name == out or a != b)), None)
         if free is None:
             raise _bound(node)
         settled[free] = settled_scale(scales, a, b, out, free)

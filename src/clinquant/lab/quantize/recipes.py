@@ -9,6 +9,7 @@ import numpy as np
 
 from clinquant.core.errors import ClinquantError
 from clinquant.lab.classifier import Classifier
+from clinquant.lab.quantize.gates import with_gates
 from clinquant.lab.quantize.model import Calibration, Model, Pass
 from clinquant.lab.quantize.observers import MSE, Entropy, MinMax, Percentile
 from clinquant.lab.quantize.passes import Calibrate, FoldBatchNorm, PutOnGrids
@@ -37,7 +38,7 @@ def begin(classifier: Classifier, bits: str, *, widths: Widths | None = None, ta
     Raises:
         ClinquantError: `bits-unsupported`; `operator-unsupported`, `trace-failed`, `weights-nan`, naming the layer.
     """
-    network = trace(classifier.module)
+    network = with_gates(trace(classifier.module))
     for node in network:
         for role, array in node.params.items():
             if not np.isfinite(array).all():

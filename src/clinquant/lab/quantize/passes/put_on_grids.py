@@ -11,6 +11,7 @@ from clinquant.core.affine import QParams, TensorSpec, qparams_from_range, qpara
 from clinquant.core.errors import ClinquantError
 from clinquant.core.graph import Network
 from clinquant.core.preprocess import Preprocess
+from clinquant.lab.quantize.gates import settled_gates
 from clinquant.lab.quantize.grids import grid_of
 from clinquant.lab.quantize.model import Calibration, Model
 from clinquant.lab.quantize.observers import MSE, Observer
@@ -84,10 +85,12 @@ def tie_sums(network: Network, activations: dict[str, QParams]) -> None:
 
 
 def settle_products(network: Network, activations: dict[str, QParams]) -> None:
-    """Replaces one scale at every product, but none that an addition has tied."""
+    """Replaces the grids around gates, and one scale at every product, but none that an addition has tied."""
     grids = grid_of(network)
     tied = {name for cluster in clusters(network, grids) for names in cluster for name in names}
-    for name, scale in settled_scales(network, activations, grids, tied).items():
+    gates = settled_gates(network, activations, grids, tied)
+    activations |= gates
+    for name, scale in settled_scales(network, activations, grids, tied, rather_not=gates.keys()).items():
         activations[name] = rescaled(activations[name], scale)
 
 
