@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 from clinquant.core.affine import QParams
+from clinquant.core.edges import open_edges
 from clinquant.core.integer import (
     Add,
     Clip,
@@ -31,6 +32,7 @@ def export_integer(program: IntegerProgram, path: Path, *, description: str = ""
     """Writes `program` to `path`; the file's every tensor equals `core.reference.execute` code by code."""
     linear = program.operators[-1]
     assert isinstance(linear, Linear)
+    assert not open_edges(program), open_edges(program)
     graph = GraphBuilder(program.size)
     writer = _Writer(graph, program)
     for operator in program.operators:

@@ -17,6 +17,26 @@ def inside(x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
     return ((v >= low) & (v <= high)).to(x.dtype)
 
 
+def requantize(sums: Tensor, multiplier: Tensor, zero: int) -> Tensor:
+    """uint8 codes, as floats, of integer sums in float32: round(sums * multiplier) + zero, clipped to [0, 255], as the runtimes do."""
+    return torch.clamp(torch.round(sums * multiplier), -zero, 255 - zero) + zero
+
+
+def rounded(values: Tensor) -> Tensor:
+    """round(values), half to even, clipped to [0, 255]: of values that hold the zero point already."""
+    return torch.clamp(torch.round(values), 0, 255)
+
+
+def bounded(codes: Tensor, low: int, high: int) -> Tensor:
+    """Codes clipped to [low, high]."""
+    return torch.clamp(codes, low, high)
+
+
+def dequantize(codes: Tensor, scale: float, zero: int) -> Tensor:
+    """The float32 values that codes stand for."""
+    return (codes - zero) * scale
+
+
 def broadcast(scale: Tensor, x: Tensor, axis: int | None) -> Tensor:
     """`scale` [] or [channels], shaped against `x`."""
     if axis is None:
