@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from clinquant.core.integer import Clip, Conv, IntegerProgram, Linear, MaxPool, Operator
+from clinquant.core.integer import Clip, Conv, IntegerProgram, Linear, MaxPool, Operator, Table
 
 BYTE = 255
 """Where the runtimes' operators saturate by themselves."""
@@ -18,7 +18,8 @@ KEEPS_CODES = (MaxPool,)
 def open_edges(program: IntegerProgram) -> tuple[str, ...]:
     """A sentence for every edge that could carry a code outside its width, and every weight that leaves its own; () where all is well.
 
-    The integer operators saturate at 255 only, so a tensor of fewer than 8 bits must come from a Clip.
+    The integer operators saturate at 255 only, so a tensor of fewer than 8 bits must come from a Clip, or a
+    Table whose entries lie in its width.
     """
     made = {operator.name: operator for operator in program.operators}
     readers = (*program.operators, *((program.class_map,) if program.class_map else ()))
@@ -40,6 +41,8 @@ def _unbounded(program: IntegerProgram, made: dict[str, Operator], source: str) 
     operator = made[source]
     while isinstance(operator, KEEPS_CODES):
         operator = made[operator.inputs[0]]
+    if isinstance(operator, Table):
+        return int(operator.table.max()) > spec.qmax
     bounded = isinstance(operator, Clip) and operator.low >= spec.qmin and operator.high <= spec.qmax
     return spec.qmax < BYTE and not bounded
 

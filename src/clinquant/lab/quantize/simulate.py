@@ -17,7 +17,20 @@ from torch import Tensor
 
 from clinquant.core import reference
 from clinquant.core.affine import QParams
-from clinquant.core.integer import Add, Clip, Concat, Conv, GlobalAveragePool, IntegerProgram, Linear, MaxPool, Operator, Requantize
+from clinquant.core.integer import (
+    Add,
+    Clip,
+    Concat,
+    Conv,
+    GlobalAveragePool,
+    IntegerProgram,
+    Linear,
+    MaxPool,
+    Mul,
+    Operator,
+    Requantize,
+    Table,
+)
 from clinquant.lab.quantize.execute import Watch
 from clinquant.lab.quantize.fake_quant import affine
 
@@ -140,10 +153,19 @@ def add(operator: Add, grids: list[QParams], out: QParams) -> Rule:
     zeros = [int(grid.zero_point) for grid in grids]
 
     def run(inputs: list[Tensor]) -> Tensor:
-        terms = [(x.double() - zero) * ratio for x, zero, ratio in zip(inputs, zeros, ratios, strict=True)]
-        return affine.rounded(torch.stack(terms).sum(0) + float(out.zero_point)).float()
+        total = torch.full_like(inputs[0], float(out.zero_point), dtype=torch.float64)
+        for codes, zero, ratio in zip(inputs, zeros, ratios, strict=True):
+            total.add_(codes - zero, alpha=ratio)
+        return affine.rounded(total).float()
 
     return run
+
+
+def mul(operator: Mul, grids: list[QParams], out: QParams) -> Rule:
+    """round((a - zero_a)(b - zero_b) s_a s_b / s + zero), in float64 as the reference computes it."""
+    ratio = float(grids[0].scale) * float(grids[1].scale) / float(out.scale)
+    zero_a, zero_b, zero = int(grids[0].zero_point), int(grids[1].zero_point), float(out.zero_point)
+    return lambda inputs: affine.rounded((inputs[0].double() - zero_a) * (inputs[1].double() - zero_b) * ratio + zero).float()
 
 
 def concat(operator: Concat, grids: list[QParams], out: QParams) -> Rule:
@@ -160,8 +182,19 @@ def requantized(operator: Requantize, grids: list[QParams], out: QParams) -> Rul
 
 def rescaled(grid: QParams, out: QParams) -> Callable[[Tensor], Tensor]:
     """Codes on `grid` to codes on `out`, through a 256-entry table."""
-    table = torch.from_numpy(reference.rescale_table(grid, out).astype(np.float32))
-    return lambda codes: table[codes.int()]
+    return looked_up(reference.rescale_table(grid, out))
+
+
+def table(operator: Table, grids: list[QParams], out: QParams) -> Rule:
+    """Each code looked up."""
+    rule = looked_up(operator.table)
+    return lambda inputs: rule(inputs[0])
+
+
+def looked_up(entries: NDArray[np.uint8]) -> Callable[[Tensor], Tensor]:
+    """Each code's entry in a table [256]."""
+    values = torch.from_numpy(entries.astype(np.float32))
+    return lambda codes: values[codes.int()]
 
 
 def max_pool(operator: MaxPool, grids: list[QParams], out: QParams) -> Rule:
@@ -187,6 +220,8 @@ RULES: dict[type[Operator], Callable[..., Rule]] = {
     Linear: linear,
     Clip: clip,
     Add: add,
+    Mul: mul,
+    Table: table,
     Concat: concat,
     MaxPool: max_pool,
     Requantize: requantized,
