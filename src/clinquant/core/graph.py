@@ -16,7 +16,8 @@ from clinquant.core.errors import ClinquantError
 
 OPERATORS: dict[str, str] = {
     "input": "the normalised image, [n, 3, size, size]",
-    "conv": "weight [o, i/groups, kh, kw], optional bias [o]; stride, pads (top, left, bottom, right), dilation, groups",
+    "conv": "weight [o, i/groups, kh, kw], optional bias [o]; stride, pads (top, left, bottom, right), dilation, groups; "
+    "with batch norm folded also output_mean, output_deviation [o]",
     "batch_norm": "gamma, beta, mean, variance [c]; epsilon",
     "relu": "max(x, 0)",
     "clip": "min(max(x, low), high)",

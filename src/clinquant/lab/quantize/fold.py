@@ -33,9 +33,13 @@ def fold_batch_norm(network: Network) -> Network:
 
 
 def folded(conv: Node, norm: Node) -> Node:
-    """`conv` with `norm` folded in."""
+    """`conv` with `norm` folded in.
+
+    The output's `output_mean` and `output_deviation` [o] in training, beta and |gamma|, stay beside weight and bias for passes that ask.
+    """
     p = {role: array.astype(np.float64) for role, array in norm.params.items()}
     factor = p["gamma"] / np.sqrt(p["variance"] + norm.attributes["epsilon"])
     weight = conv.params["weight"] * factor[:, None, None, None]
     bias = (conv.params.get("bias", np.float64(0)) - p["mean"]) * factor + p["beta"]
-    return replace(conv, params={"weight": weight.astype(np.float32), "bias": np.asarray(bias, np.float32)})
+    params = {"weight": weight, "bias": bias, "output_mean": p["beta"], "output_deviation": np.abs(p["gamma"])}
+    return replace(conv, params={role: np.asarray(array, np.float32) for role, array in params.items()})

@@ -60,6 +60,7 @@ class Model:
         histograms: grid name -> what was seen of it (`Calibrate`).
         activations: grid name -> grid (`PutOnGrids`).
         weights: node name -> grid of its weight, one scale a channel (`PutOnGrids`).
+        floats: the network as it was when it got its grids, which rounding and correction aim at (`PutOnGrids`).
     """
 
     traced: Network
@@ -70,11 +71,18 @@ class Model:
     histograms: Mapping[str, Histogram] = field(default_factory=dict)
     activations: Mapping[str, QParams] = field(default_factory=dict)
     weights: Mapping[str, QParams] = field(default_factory=dict)
+    floats: Network | None = None
 
     def needs(self, what: str, *, by: str, made_by: str) -> None:
         """Raises ClinquantError `pass-order` where the field `what` is still empty."""
         if not getattr(self, what):
             raise ClinquantError("pass-order", f"{by} needs {what}, and there are none yet.", fix=f"put {made_by} before it in the recipe.")
+
+    def needs_floats(self, *, by: str) -> Network:
+        """The field `floats`. Raises ClinquantError `pass-order` where it is still empty."""
+        self.needs("floats", by=by, made_by="PutOnGrids")
+        assert self.floats is not None
+        return self.floats
 
     def needs_folded(self, *, by: str) -> None:
         """Raises ClinquantError `pass-order` where batch norm is still apart."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from clinquant.lab.classifier import Classifier
 from clinquant.lab.quantize.model import Calibration, Progress
 from clinquant.lab.quantize.quantized import QuantizedNetwork
-from clinquant.lab.quantize.recipes import RECIPES, begin, named_recipes, run_recipes
+from clinquant.lab.quantize.recipes import RANGES, begin, named_recipes, run_recipes
 from clinquant.lab.quantize.target import PORTABLE, Target
 from clinquant.lab.quantize.widths import Widths
 
@@ -18,7 +18,7 @@ def quantize(
     calibration: NDArray[np.uint8],
     *,
     bits: str = "w8a8",
-    recipes: tuple[str, ...] = tuple(RECIPES),
+    recipes: tuple[str, ...] = tuple(RANGES),
     widths: Widths | None = None,
     target: Target = PORTABLE,
     progress: Progress | None = None,

@@ -12,7 +12,7 @@ from clinquant.lab.classifier import Classifier
 from clinquant.lab.quantize.gates import with_gates
 from clinquant.lab.quantize.model import Calibration, Model, Pass
 from clinquant.lab.quantize.observers import MSE, Entropy, MinMax, Percentile
-from clinquant.lab.quantize.passes import Calibrate, FoldBatchNorm, PutOnGrids
+from clinquant.lab.quantize.passes import AdaRound, Calibrate, CorrectBias, FoldBatchNorm, PutOnGrids
 from clinquant.lab.quantize.target import PORTABLE, Target
 from clinquant.lab.quantize.trace import trace
 from clinquant.lab.quantize.widths import Widths, widths_of
@@ -20,11 +20,18 @@ from clinquant.lab.quantize.widths import Widths, widths_of
 SEEN = (FoldBatchNorm(), Calibrate())
 """How every recipe after training begins."""
 
-RECIPES: dict[str, tuple[Pass, ...]] = {
+RANGES: dict[str, tuple[Pass, ...]] = {
     "minmax": (*SEEN, PutOnGrids(MinMax())),
     "percentile": (*SEEN, PutOnGrids(Percentile())),
     "mse": (*SEEN, PutOnGrids(MSE())),
     "entropy": (*SEEN, PutOnGrids(Entropy())),
+}
+"""Recipes that only find ranges: seconds each."""
+
+RECIPES: dict[str, tuple[Pass, ...]] = {
+    **RANGES,
+    "bias_correction": (*SEEN, PutOnGrids(MSE()), CorrectBias()),
+    "adaround": (*SEEN, PutOnGrids(MSE()), AdaRound()),
 }
 """Recipes after training. Their first line in `docs/methods/post-training.md` says what each is for."""
 

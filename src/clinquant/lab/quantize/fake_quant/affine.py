@@ -49,3 +49,23 @@ def broadcast(scale: Tensor, x: Tensor, axis: int | None) -> Tensor:
 def total(gradient: Tensor, axis: int | None) -> Tensor:
     """`gradient` summed to the shape of its scale: [] or [channels]."""
     return gradient.sum() if axis is None else gradient.sum([d for d in range(gradient.dim()) if d != axis])
+
+
+ZETA, GAMMA = 1.1, -0.1
+"""How far the rectified sigmoid is stretched beyond 1 and 0 (Louizos et al. 2018, 1712.01312), so that it reaches both."""
+
+
+def floors(x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
+    """The codes to round up from: floor(x / scale) within [low, high - 1], so that one more is still a code."""
+    return torch.clamp(torch.floor(x / scale), low, high - 1)
+
+
+def rectified_sigmoid(v: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """h = clip(sigmoid(v) (zeta - gamma) + gamma, 0, 1): the share of a step that is rounded up (AdaRound, 2004.10568, eq. 23)."""
+    return torch.sigmoid(v, out=out).mul_(ZETA - GAMMA).add_(GAMMA).clamp_(0, 1)
+
+
+def inverse_rectified_sigmoid(h: Tensor) -> Tensor:
+    """v with `rectified_sigmoid(v)` = h; an h outside [0, 1] is taken for the nearer end."""
+    share = (torch.clamp(h, 0, 1) - GAMMA) / (ZETA - GAMMA)
+    return torch.log(share / (1 - share))

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from clinquant.lab.quantize.passes.adaround import AdaRound
 from clinquant.lab.quantize.passes.calibrate import Calibrate
+from clinquant.lab.quantize.passes.correct_bias import CorrectBias
 from clinquant.lab.quantize.passes.fine_tune import FineTune
 from clinquant.lab.quantize.passes.fold_batch_norm import FoldBatchNorm
 from clinquant.lab.quantize.passes.put_on_grids import PutOnGrids
 
-PASSES = {"fold_batch_norm": FoldBatchNorm, "calibrate": Calibrate, "put_on_grids": PutOnGrids, "fine_tune": FineTune}
+PASSES = {
+    "fold_batch_norm": FoldBatchNorm,
+    "calibrate": Calibrate,
+    "put_on_grids": PutOnGrids,
+    "correct_bias": CorrectBias,
+    "adaround": AdaRound,
+    "fine_tune": FineTune,
+}
 
-__all__ = ["PASSES", "Calibrate", "FineTune", "FoldBatchNorm", "PutOnGrids"]
+__all__ = ["PASSES", "AdaRound", "Calibrate", "CorrectBias", "FineTune", "FoldBatchNorm", "PutOnGrids"]

@@ -54,7 +54,7 @@ class PutOnGrids:
                 weights[node.name] = weight_grid(node.params["weight"], node.params.get("bias"), read.scale, spec)
             except ClinquantError as error:
                 raise ClinquantError(error.code, f"{node.name}: {error.message}", fix=error.fix) from error
-        return replace(model, activations=activations, weights=weights)
+        return replace(model, activations=activations, weights=weights, floats=model.network)
 
 
 def activation_grids(model: Model, observer: Observer) -> dict[str, QParams]:

@@ -1,0 +1,111 @@
+"""What reconstruction needs to see: every layer's inputs in the quantized network so far, and what the float network gives there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from clinquant.core.graph import Network, Node
+from clinquant.lab.quantize.execute import RULES
+from clinquant.lab.quantize.model import Calibration, Model, tensor_shapes
+from clinquant.lab.quantize.on_grids import OnGrids, Params
+
+BATCH = 32
+"""Images computed at once."""
+
+
+class Twins:
+    """The float network and the quantized one, walked node by node on the same images.
+
+    Only tensors that are still to be read are held, in float32: `bytes_an_image` says how many that are at most.
+
+    Attributes:
+        floats, quantized: node name -> its output for all images; quantized ones on their grids.
+    """
+
+    def __init__(self, model: Model, floats: Network, images: Tensor) -> None:
+        self.network, self.images = floats, images
+        self.on_grids = OnGrids(model.network, model.activations, model.weights, model.widths)
+        self.floats: dict[str, Tensor] = {}
+        self.quantized: dict[str, Tensor] = {}
+        self.last_use = {name: index for index, node in enumerate(floats.nodes) for name in node.inputs}
+
+    def seen(self, node: Node) -> Tensor:
+        """The first input of `node` as the quantized network gives it to that node."""
+        return self.on_grids.read(self.quantized[node.inputs[0]], node.inputs[0], node)
+
+    def advance(self, node: Node, learn: Callable[[Tensor], Params] | None = None) -> None:
+        """Computes `node` in both networks, in the quantized one with what `learn` makes of the float output, or as it is in the model."""
+        index = self.network.nodes.index(self.network[node.name])
+        own = float_params(self.network[node.name])
+        self.floats[node.name] = self._batched(lambda inputs: RULES[node.op](node, inputs, own), node, self.floats)
+        params = learn(self.floats[node.name]) if learn else self.on_grids.params(node)
+        self.quantized[node.name] = self._batched(lambda inputs: self.on_grids.compute(node, inputs, params), node, self.quantized)
+        for name in set(node.inputs):
+            if self.last_use[name] == index:
+                del self.floats[name], self.quantized[name]
+
+    @torch.no_grad()
+    def _batched(self, compute: Callable[[list[Tensor]], Tensor], node: Node, values: Mapping[str, Tensor]) -> Tensor:
+        inputs = [values[name] for name in node.inputs] or [self.images]
+        return torch.cat([compute([tensor[start : start + BATCH] for tensor in inputs]) for start in range(0, len(self.images), BATCH)])
+
+
+def float_params(node: Node) -> Params:
+    """A node's arrays as tensors."""
+    return {role: torch.from_numpy(np.array(array)) for role, array in node.params.items()}
+
+
+def bytes_an_image(network: Network, size: int) -> int:
+    """Most bytes that `Twins` holds for one image at any time: two networks' live tensors, and the one that is made."""
+    shapes = tensor_shapes(network, size)
+    last_use = {name: index for index, node in enumerate(network.nodes) for name in node.inputs}
+    live: dict[str, int] = {}
+    most = 0
+    for index, node in enumerate(network.nodes):
+        live[node.name] = 4 * int(np.prod(shapes[node.name]))
+        most = max(most, sum(live.values()) + live[node.name])
+        live = {name: size for name, size in live.items() if last_use.get(name, -1) > index}
+    return 2 * most
+
+
+def images_within(model: Model, calibration: Calibration, most: int, memory: int) -> Tensor:
+    """The first calibration images, normalised: at most `most`, and no more than fit into `memory` bytes (at least one)."""
+    fit = max(1, memory // bytes_an_image(model.network, calibration.preprocess.size))
+    return next(iter(calibration.batches(min(most, fit))))
+
+
+def positions(node: Node, x: Tensor, target: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """`count` output positions (at most all) of a weighted node, drawn without replacement.
+
+    Args:
+        x: its input for all images.
+        target: [n, o, h, w] or [n, o], its wanted output.
+
+    Returns:
+        columns [g, count, k] that its weight [g, o, k] multiplies, and targets [g, count, o].
+    """
+    if node.op == "linear":
+        drawn = torch.randperm(len(x), generator=generator)[:count]
+        return x[drawn][None], target[drawn][None]
+    windows = _windows(node, x)
+    n, _, h, w = target.shape
+    drawn = torch.randperm(n * h * w, generator=generator)[:count]
+    image, row, column = drawn // (h * w), drawn // w % h, drawn % w
+    groups = int(node.attributes["groups"])
+    columns = windows[image, :, row, column].reshape(len(drawn), groups, -1)
+    wanted = target[image, :, row, column].reshape(len(drawn), groups, -1)
+    return columns.transpose(0, 1).contiguous(), wanted.transpose(0, 1).contiguous()
+
+
+def _windows(node: Node, x: Tensor) -> Tensor:
+    """A view [n, c, h, w, kh, kw] of what a convolution reads at every output position."""
+    a, (kh, kw) = node.attributes, node.params["weight"].shape[2:]
+    top, left, bottom, right = a["pads"]
+    padded = F.pad(x, (left, right, top, bottom))
+    (dh, dw), (sh, sw) = a["dilation"], a["stride"]
+    return padded.unfold(2, (kh - 1) * dh + 1, sh).unfold(3, (kw - 1) * dw + 1, sw)[..., ::dh, ::dw]
