@@ -32,6 +32,7 @@ class TensorSpec:
         signed: codes from -2^(b-1), else from 0.
         symmetric: the zero point is the middle code (0 when signed).
         narrow: drop the lowest code, so that the grid is symmetric: [-2^(b-1)+1, 2^(b-1)-1].
+        odd: the 2^b odd codes -2^b+1, -2^b+3 ... 2^b-1, symmetric and without a zero (DoReFa's weights); at most 7 bits.
         axis: the channel axis with a scale each, or None for one scale.
     """
 
@@ -39,6 +40,7 @@ class TensorSpec:
     signed: bool = False
     symmetric: bool = False
     narrow: bool = False
+    odd: bool = False
     axis: int | None = None
 
     def __post_init__(self) -> None:
@@ -46,15 +48,21 @@ class TensorSpec:
             raise ClinquantError("bits-unsupported", f"{self.bits} bits.", fix="use 2 to 8 bits.")
         if self.narrow and not self.signed:
             raise ClinquantError("bits-unsupported", "a narrow grid must be signed.", fix="set signed=True.")
+        if self.odd and (self.bits > 7 or self.narrow or not (self.signed and self.symmetric)):
+            raise ClinquantError("bits-unsupported", "an odd grid is signed, symmetric and has at most 7 bits.", fix="use 2 to 7 bits.")
 
     @property
     def qmin(self) -> int:
         """Lowest code."""
+        if self.odd:
+            return 1 - (1 << self.bits)
         return int(self.narrow) - (1 << (self.bits - 1)) if self.signed else 0
 
     @property
     def qmax(self) -> int:
         """Highest code."""
+        if self.odd:
+            return (1 << self.bits) - 1
         return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
 
 
@@ -99,6 +107,8 @@ def quantize(x: NDArray[Any], q: QParams) -> NDArray[np.int32]:
     array([0, 0, 2, 3], dtype=int32)
     """
     scale, zero = q.shaped(x.ndim)
+    if q.spec.odd:
+        return to_odd_codes(x.astype(np.float32) / scale, q.spec.qmax)
     return to_codes(x.astype(np.float32) / scale, zero, q.spec.qmin, q.spec.qmax)
 
 
@@ -128,6 +138,11 @@ def table_of(function: Callable[[NDArray[np.float64]], NDArray[Any]], grid: QPar
     values = np.asarray((np.arange(256) - int(grid.zero_point)) * float(grid.scale), np.float64)
     codes = to_codes(function(values) / float(out.scale) + float(out.zero_point), 0, out.spec.qmin, out.spec.qmax)
     return codes.astype(np.uint8)
+
+
+def to_odd_codes(values: NDArray[Any], qmax: int) -> NDArray[np.int32]:
+    """The nearest of -qmax, -qmax + 2 ... qmax (qmax odd) to values in units of the scale; a tie goes to the even place in that row."""
+    return 2 * to_codes((values + np.float32(qmax)) / np.float32(2), 0, 0, qmax) - qmax
 
 
 def saturate(rounded: NDArray[Any], zero: NDArray[np.int32] | int, qmin: int, qmax: int) -> NDArray[np.int32]:

@@ -43,7 +43,8 @@ class Image(Operator):
 class Conv(Operator):
     """Convolution: weight int8 [o, i/groups, kh, kw] with `weight_scale` float32 [o], bias int32 [o].
 
-    `weight_bits` is the width that the codes fit in, and are stored in: 8, 4 or 2.
+    `weight_bits` is the width that the codes fit in, and are stored in: 8, 4 or 2. `weight_odd`: the codes are odd, from
+    -2^bits + 1 to 2^bits - 1, and it is their place in that row which fits.
     """
 
     weight: NDArray[np.int8]
@@ -54,6 +55,7 @@ class Conv(Operator):
     dilation: tuple[int, int]
     groups: int
     weight_bits: int = 8
+    weight_odd: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

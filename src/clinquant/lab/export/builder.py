@@ -47,10 +47,23 @@ class GraphBuilder:
         """Adds int8 codes, packed where they fit in `bits` 4 or 2 (INT4, INT2 and a Cast); returns the name of the int8 tensor."""
         if bits not in PACKED:
             return self.constant(name, value)
+        return self.node("Cast", [self.packed(f"{name}.packed", value, bits)], name, to=TensorProto.INT8)
+
+    def odd_codes(self, name: str, value: NDArray[np.int8], bits: int) -> str:
+        """Adds odd int8 codes from -2^bits + 1 to 2^bits - 1; where packed, their halves (rounded down) index a table of them."""
+        if bits not in PACKED:
+            return self.constant(name, value)
+        half = 1 << (bits - 1)
+        index = self.node("Cast", [self.packed(f"{name}.packed", (value - 1) // 2, bits)], f"{name}.index", to=TensorProto.INT32)
+        place = np.arange(2 * half)
+        table = self.constant(f"odd{bits}.table", (2 * np.where(place < half, place, place - 2 * half) + 1).astype(np.int8))
+        return self.node("Gather", [table, index], name)
+
+    def packed(self, name: str, value: NDArray[np.integer[Any]], bits: int) -> str:
+        """Adds an INT4 or INT2 initializer, and asks for the opset that has it."""
         kind, opset, ir_version = PACKED[bits]
         self._opset, self._ir_version = max(self._opset, opset), max(self._ir_version, ir_version)
-        packed = self.constant(f"{name}.packed", value.astype(helper.tensor_dtype_to_np_dtype(kind)))
-        return self.node("Cast", [packed], name, to=TensorProto.INT8)
+        return self.constant(name, value.astype(helper.tensor_dtype_to_np_dtype(kind)))
 
     def pixels(self) -> str:
         """The contract's entrance: `image` uint8 [n, h, w, 3] of any size to `preprocess.pixels` uint8 [n, 3, size, size]."""

@@ -99,6 +99,8 @@ class _Writer:
             shape = self.graph.constant("class_map.weight_shape", np.array([*operator.weight.shape], np.int64))
             return [self.graph.node("Reshape", [f"{linear}.weight", shape], f"{name}.weight"), scale, zero]
         assert rank in (2, 4)
+        if isinstance(operator, Conv) and operator.weight_odd:
+            return [self.graph.odd_codes(f"{name}.weight", operator.weight, operator.weight_bits), scale, zero]
         return [self.graph.codes(f"{name}.weight", operator.weight, operator.weight_bits), scale, zero]
 
     def linear(self, operator: Linear) -> None:

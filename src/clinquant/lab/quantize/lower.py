@@ -167,6 +167,7 @@ class _Lowering:
             dilation=dilation,
             groups=groups,
             weight_bits=grid.spec.bits,
+            weight_odd=grid.spec.odd,
         )
         self.emit(node, operator)
 

@@ -5,13 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-
-def codes(x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
-    """clip(round(x / scale), low, high) as floats, round half to even; `low` and `high` are codes less the zero point."""
-    return torch.clamp(torch.round(x / scale), low, high)
+Bound = int | Tensor
+"""A code less the zero point: a number, or a tensor [] where the zero point is learnt."""
 
 
-def inside(x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
+def codes(x: Tensor, scale: Tensor, low: Bound, high: Bound, *, odd: bool = False) -> Tensor:
+    """clip(round(x / scale), low, high) as floats, round half to even; `low` and `high` are codes less the zero point.
+
+    On an odd grid the codes are low, low + 2 ... high.
+    """
+    if odd:
+        return 2 * _clip(torch.round((x / scale - low) / 2), 0, (high - low) // 2) + low
+    return _clip(torch.round(x / scale), low, high)
+
+
+def inside(x: Tensor, scale: Tensor, low: Bound, high: Bound) -> Tensor:
     """1 where x / scale lies within [low, high], else 0."""
     v = x / scale
     return ((v >= low) & (v <= high)).to(x.dtype)
@@ -35,6 +43,11 @@ def bounded(codes: Tensor, low: int, high: int) -> Tensor:
 def dequantize(codes: Tensor, scale: float, zero: int) -> Tensor:
     """The float32 values that codes stand for."""
     return (codes - zero) * scale
+
+
+def zero_point(lowest: Tensor, scale: Tensor, levels: int) -> Tensor:
+    """The code of zero, as a float within [0, levels], of the grid whose code 0 stands nearest to `lowest`."""
+    return torch.clamp(torch.round(-lowest / scale), 0, levels)
 
 
 def broadcast(scale: Tensor, x: Tensor, axis: int | None) -> Tensor:
@@ -69,3 +82,13 @@ def inverse_rectified_sigmoid(h: Tensor) -> Tensor:
     """v with `rectified_sigmoid(v)` = h; an h outside [0, 1] is taken for the nearer end."""
     share = (torch.clamp(h, 0, 1) - GAMMA) / (ZETA - GAMMA)
     return torch.log(share / (1 - share))
+
+
+def extent(x: Tensor, axis: int | None) -> tuple[Tensor, Tensor]:
+    """Lowest and highest value, [] or [channels], widened to take in zero."""
+    others = list(range(x.dim())) if axis is None else [d for d in range(x.dim()) if d != axis]
+    return x.amin(others).clamp_max(0.0), x.amax(others).clamp_min(0.0)
+
+
+def _clip(x: Tensor, low: Bound, high: Bound) -> Tensor:
+    return torch.clamp(x, low, high)  # type: ignore[arg-type]
