@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
 from clinquant.core.affine import dequantize, quantize
-from clinquant.core.integer import Clip
+from clinquant.core.integer import Clip, Conv
+from clinquant.core.preprocess import Preprocess
 from clinquant.core.reference import execute
 from clinquant.edge.runtimes.onnxruntime import load
 from clinquant.lab.classifier import Classifier
 from clinquant.lab.export.integer import export_integer
 from clinquant.lab.fit import fit
 from clinquant.lab.quantize.execute import normalised
-from clinquant.lab.quantize.fake_quant import ACTIVATION_QUANTIZERS
+from clinquant.lab.quantize.fake_quant import METHODS
 from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.model import Calibration, Model
-from clinquant.lab.quantize.passes import FineTune
-from clinquant.lab.quantize.qat import FakeQuantized, trained
+from clinquant.lab.quantize.passes import Calibrate, FineTune, PutOnGrids
+from clinquant.lab.quantize.qat import FakeQuantized, reestimate_norms, trained
+from clinquant.lab.quantize.quantized import QuantizedNetwork, Trained
 from clinquant.lab.quantize.recipes import begin, named_recipes, run_recipes
 from clinquant.lab.quantize.trace import trace
 from small_training import small_plan, spots
@@ -54,23 +58,65 @@ def test_folding_after_training_is_exact(name: str, bits: str) -> None:
     assert np.median(np.abs(live - folded)) < 0.02 * np.abs(live).max()
 
 
-@pytest.mark.parametrize("method", ACTIVATION_QUANTIZERS)
-def test_training_recovers_what_two_bits_destroy_and_exports_it_exactly(method: str, tmp_path: Path) -> None:
-    (train_pixels, train_labels), (tune_pixels, tune_labels) = spots(192, 1), spots(96, 2)
-    source = trained_float(tmp_path / "float", (train_pixels, train_labels), (tune_pixels, tune_labels))
-    start = rounded(source, train_pixels[:64], "w2a2")
-    fine_tune = FineTune(train=(train_pixels, train_labels), tune=(tune_pixels, tune_labels), folder=tmp_path / "qat", method=method)
-    learnt = fine_tune(start, calibration_of(source, train_pixels[:64])).quantized(method)
-    program = lower(learnt)
+TRAIN, TUNE = spots(192, 1), spots(96, 2)
+
+
+@pytest.fixture(scope="module")
+def spotted(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
+    """ResNet-20 on bright spots, trained for some seconds."""
+    return trained_float(tmp_path_factory.mktemp("float"), TRAIN, TUNE)
+
+
+@pytest.mark.parametrize("bits", ["w4a4", "w2a2"])
+@pytest.mark.parametrize("method", METHODS)
+def test_what_every_method_learnt_is_what_is_exported(method: str, bits: str, spotted: Classifier, tmp_path: Path) -> None:
+    start = rounded(spotted, TRAIN[0][:64], bits)
+    module = FakeQuantized(start.traced, start, method)
+    short = small_plan(epochs=2, batch=32, rate=1e-3)
+    module.load_state_dict(fit(module, TRAIN, TUNE, short, tmp_path / "qat").state)
+    preprocess = spotted.card.preprocess
+    reestimate_norms(module, TRAIN[0], preprocess)
+    learnt = on_learnt_grids(start, trained(module, start), TRAIN[0][:64], preprocess)
+    program = lower(learnt.quantized(method))
     path = export_integer(program, tmp_path / "integer.onnx")
-    expected = execute(program, tune_pixels[:8])
-    for tensor, codes in every_tensor(path, program, tune_pixels[:8], optimised=True).items():
-        assert np.array_equal(codes, expected[tensor]), tensor
+    expected = execute(program, TUNE[0][:8])
+    for optimised in (False, True):
+        for tensor, codes in every_tensor(path, program, TUNE[0][:8], optimised=optimised).items():
+            assert np.array_equal(codes, expected[tensor]), (tensor, optimised)
     bounded = [operator for operator in program.operators if isinstance(operator, Clip)]
     assert bounded and all(expected[operator.name].max() <= operator.high for operator in bounded)
-    files = [export_integer(lower(network), tmp_path / f"{index}.onnx") for index, network in enumerate((start.quantized("mse"), learnt))]
-    before, after = (accuracy(file, tune_pixels, tune_labels) for file in files)
+    width = int(bits[1])
+    for operator in program.operators:
+        if isinstance(operator, Conv) and operator.weight_bits == width:
+            assert operator.weight_odd == (method == "pact")
+            reach = 2**width - 1 if operator.weight_odd else 2 ** (width - 1) - 1
+            assert np.abs(operator.weight).max() <= reach and (operator.weight % 2 == 1).all() >= operator.weight_odd
+            stored = {i.name: len(i.raw_data) for i in onnx.load(path).graph.initializer}
+            assert stored[f"{operator.name}.weight.packed"] == -(-operator.weight.size * width // 8)
+    with torch.no_grad():
+        simulated = module(normalised(TUNE[0], preprocess)).numpy()
+    deployed = load(path).run(TUNE[0]).logits
+    assert np.median(np.abs(simulated - deployed)) < 0.1 * np.abs(simulated).max()
+    saved = tmp_path / "saved"
+    learnt.quantized(method).save(saved)
+    again = export_integer(lower(QuantizedNetwork.load(saved)), tmp_path / "again.onnx")
+    assert again.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_training_recovers_what_two_bits_destroy(method: str, spotted: Classifier, tmp_path: Path) -> None:
+    start = rounded(spotted, TRAIN[0][:64], "w2a2")
+    fine_tune = FineTune(train=TRAIN, tune=TUNE, folder=tmp_path / "qat", method=method)
+    learnt = fine_tune(start, calibration_of(spotted, TRAIN[0][:64]))
+    files = [export_integer(lower(model.quantized("mse")), tmp_path / f"{index}.onnx") for index, model in enumerate((start, learnt))]
+    before, after = (accuracy(file, *TUNE) for file in files)
     assert after > 0.85 and after > before + 0.1, (before, after)
+
+
+def on_learnt_grids(start: Model, learnt: Trained, pixels: np.ndarray, preprocess: Preprocess) -> Model:
+    calibration = Calibration(pixels=pixels, preprocess=preprocess)
+    tuned = Calibrate()(replace(start, network=learnt.network), calibration)
+    return PutOnGrids(learnt_activations=learnt.activations, learnt_weights=learnt.weights)(tuned, calibration)
 
 
 def calibration_of(source: Classifier, pixels: np.ndarray) -> Calibration:

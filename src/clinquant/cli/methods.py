@@ -11,7 +11,7 @@ REGISTRIES = {
     "architectures": ("clinquant.lab.architectures", "ARCHITECTURES"),
     "observers": ("clinquant.lab.quantize.observers", "OBSERVERS"),
     "recipes": ("clinquant.lab.quantize.recipes", "RECIPES"),
-    "trained grids": ("clinquant.lab.quantize.fake_quant", "ACTIVATION_QUANTIZERS"),
+    "trained grids": ("clinquant.lab.quantize.fake_quant", "METHODS"),
     "passes": ("clinquant.lab.quantize.passes", "PASSES"),
     "widths": ("clinquant.lab.quantize.widths", "WIDTHS"),
     "mixed widths": ("clinquant.lab.quantize.widths", "MIXED"),

@@ -10,7 +10,7 @@ from pathlib import Path
 def read_registry(package: str, variable: str) -> dict[str, str]:
     """Name -> first sentence on it, of the dictionary literal `variable` in the package's `__init__.py` (or in the module).
 
-    What is said of a name is the docstring of the file that bears it, else nothing.
+    What is said of a name is the docstring of the file that bears it (`lsq+` is `lsq_plus.py`), else nothing.
 
     Raises:
         LookupError: when there is no such literal, which is a fault of ours.
@@ -19,7 +19,7 @@ def read_registry(package: str, variable: str) -> dict[str, str]:
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.AnnAssign | ast.Assign) and isinstance(node.value, ast.Dict) and _assigns(node, variable):
             names = [key.value for key in node.value.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)]
-            return {name: _first_line(path.with_name(f"{name}.py")) for name in names}
+            return {name: _first_line(path.with_name(f"{name.replace('+', '_plus')}.py")) for name in names}
     raise LookupError(f"{package} has no dictionary literal {variable}")
 
 

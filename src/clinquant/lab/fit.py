@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from clinquant.core.errors import ClinquantError
 from clinquant.lab.augment import augment
 from clinquant.lab.checkpoint import Checkpoint, beneath, read_checkpoint, under
 from clinquant.lab.depthwise import DepthwiseBackwardInFloat32
+from clinquant.lab.guide import Guide
 from clinquant.lab.memory import keep_freed_memory
 from clinquant.lab.plan import TrainingPlan
 from clinquant.lab.weights import sha256_tensors
@@ -59,6 +59,7 @@ def fit(
     plan: TrainingPlan,
     folder: Path,
     *,
+    guide: Guide | None = None,
     progress: Progress | None = None,
 ) -> Fitted:
     """Trains `module` (in place) and returns the best averaged weights.
@@ -71,14 +72,16 @@ def fit(
         train, tune: uint8 pixels [n, S, S, 3] and labels [n] in [0, classes).
         plan: all numbers.
         folder: for the checkpoint.
+        guide: what a special kind of training adds.
         progress: called with (steps done, steps planned); early stopping ends it with the two equal.
 
     Raises:
         ClinquantError: `training-diverged` when the loss is not finite; `disk-full`, `output-unwritable`.
     """
-    key = run_key(module, train, tune, plan)
+    guide = guide or Guide()
+    key = run_key(module, train, tune, plan) + guide.key
     with reproducible(plan):
-        run = Run(module, plan, len(train[1]), key, folder)
+        run = Run(module, plan, len(train[1]), key, folder, guide)
         run.resume()
         while not run.finished:
             run.epoch(*train, progress)
@@ -123,13 +126,15 @@ def reproducible(plan: TrainingPlan) -> Iterator[None]:
 class Run:
     """The state of one training run; everything that changes is in `tensors()` and `progress`."""
 
-    def __init__(self, module: nn.Module, plan: TrainingPlan, n_train: int, key: str, folder: Path) -> None:
-        self.plan, self.key, self.folder, self.n_train = plan, key, folder, n_train
+    def __init__(self, module: nn.Module, plan: TrainingPlan, n_train: int, key: str, folder: Path, guide: Guide) -> None:
+        self.plan, self.key, self.folder, self.n_train, self.guide = plan, key, folder, n_train, guide
         self.layout = fastest_layout(module.to(plan.device), plan)
         self.module = module.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.average = _clone(self.module.state_dict())
         self.best: dict[str, Tensor] = {}
-        self.optimizer = torch.optim.AdamW(parameter_groups(module, plan.weight_decay), lr=plan.rate, fused=True)
+        if guide.teacher is not None:
+            guide.teacher.to(plan.device).eval()
+        self.optimizer = torch.optim.AdamW(guide.groups(module, plan.weight_decay), lr=plan.rate, fused=True)
         self.per_epoch = plan.steps_per_epoch(n_train)
         self.steps = plan.epochs * self.per_epoch
         self.step, self.loss_sum = 0, 0.0
@@ -167,8 +172,10 @@ class Run:
         generator = torch.Generator().manual_seed(_stream(self.plan.seed, self.step, 0))
         torch.manual_seed(_stream(self.plan.seed, self.step, 1))
         images = augment(torch.from_numpy(pixels).to(self.plan.device), self.plan.augment, generator)
-        logits = self.forward(images)
+        logits, share = self.forward(self.module, images), self.step / self.steps
         loss = self.loss(logits, labels, smoothing=self.plan.label_smoothing)
+        extra = self.guide.extra(self.module, images, logits, self.forward, share)
+        loss = loss if extra is None else loss + extra
         if not math.isfinite(value := loss.item()):
             raise ClinquantError(
                 "training-diverged",
@@ -176,22 +183,23 @@ class Run:
                 fix="check the images and --weights, or try another --seed.",
             )
         for group in self.optimizer.param_groups:
-            group["lr"] = self.plan.learning_rate(self.step, self.steps)
+            group["lr"] = self.plan.learning_rate(self.step, self.steps) * group.get("share", 1.0)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
+        self.guide.settle(self.module, share)
         _average(self.average, self.module.state_dict(), self.plan.average_decay(self.step, self.steps))
         self.step, self.loss_sum = self.step + 1, self.loss_sum + value
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, module: nn.Module, images: Tensor) -> Tensor:
         """float32 logits of float32 images [n, 3, S, S] in [0, 255], in the plan's precision."""
         x = ((images - self.mean) / self.std).contiguous(memory_format=self.layout)
         half = self.plan.precision == "bfloat16"
         with torch.autocast(self.plan.device, torch.bfloat16, enabled=half):
             if half and self.plan.device == "cpu":
                 with DepthwiseBackwardInFloat32():
-                    return torch.as_tensor(self.module(x)).float()
-            return torch.as_tensor(self.module(x)).float()
+                    return torch.as_tensor(module(x)).float()
+            return torch.as_tensor(module(x)).float()
 
     def loss(self, logits: Tensor, labels: Labels, *, smoothing: float) -> Tensor:
         """Class-weighted cross-entropy."""
@@ -222,7 +230,7 @@ class Run:
         """float32 [n, classes] in evaluation mode."""
         self.module.eval()
         batches = (torch.from_numpy(np.array(pixels[i : i + 64])) for i in range(0, len(pixels), 64))
-        return torch.cat([self.forward(batch.to(self.plan.device).permute(0, 3, 1, 2).float()) for batch in batches])
+        return torch.cat([self.forward(self.module, batch.to(self.plan.device).permute(0, 3, 1, 2).float()) for batch in batches])
 
     def save(self) -> None:
         """Writes the checkpoint; of a finished run only the best weights."""
@@ -283,15 +291,6 @@ def fastest_layout(module: nn.Module, plan: TrainingPlan) -> torch.memory_format
     finally:
         module.train(training)
     return torch.channels_last
-
-
-def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weights of convolutions and linear layers decay; biases and batch norm do not."""
-    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
 
 
 def _average(average: dict[str, Tensor], live: dict[str, Tensor], decay: float) -> None:

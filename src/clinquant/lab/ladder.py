@@ -20,7 +20,7 @@ from clinquant.edge.resize import model_pixels
 from clinquant.lab.classifier import Classifier
 from clinquant.lab.mixed import LayerWidth, TunedOn, mix, told
 from clinquant.lab.options import BuildOptions
-from clinquant.lab.quantize.fake_quant import ACTIVATION_QUANTIZERS
+from clinquant.lab.quantize.fake_quant import METHODS
 from clinquant.lab.quantize.model import Calibration, Model, Pass
 from clinquant.lab.quantize.passes import FineTune
 from clinquant.lab.quantize.quantized import QuantizedNetwork
@@ -29,7 +29,7 @@ from clinquant.lab.quantize.widths import MIXED
 from clinquant.lab.recipe import Trial, choosing_half, try_recipe
 from clinquant.lab.run import Run, Tick
 
-NAMES = (*RECIPES, *ACTIVATION_QUANTIZERS)
+NAMES = (*RECIPES, *METHODS)
 """What `--recipe` takes beside `auto`: recipes after training, and quantization-aware training."""
 
 RUNGS: tuple[tuple[str, ...], ...] = (("minmax", "percentile", "mse", "entropy"), ("lsq",))
@@ -40,7 +40,7 @@ def check_recipe(recipe: str, bits: str) -> None:
     """Raises ClinquantError `recipe-unknown`, or `recipe-unfit` where nothing is left to learn."""
     if recipe != "auto" and recipe not in NAMES:
         raise ClinquantError("recipe-unknown", f"recipe {recipe!r} is not known.", fix=f"use auto or one of: {', '.join(NAMES)}.")
-    if recipe in ACTIVATION_QUANTIZERS and bits == "w8a8":
+    if recipe in METHODS and bits == "w8a8":
         raise ClinquantError(
             "recipe-unfit", f"recipe {recipe!r} trains grids of fewer than 8 bits.", fix="give --bits w4a4, or --recipe auto."
         )

@@ -24,6 +24,7 @@ from clinquant.lab.architectures import Architecture, find_architecture
 from clinquant.lab.augment import Augment
 from clinquant.lab.classifier import Classifier
 from clinquant.lab.fit import Fitted, Run, fit, reproducible
+from clinquant.lab.guide import Guide
 from clinquant.lab.plan import TrainingPlan, plan_training
 from clinquant.lab.quantize.trace import trace
 from clinquant.lab.weights import initial_weights, sha256_tensors
@@ -149,7 +150,7 @@ def estimate_seconds(module: nn.Module, plan: TrainingPlan, n_train: int, n_tune
     size = plan.preprocess.size
     pixels, labels = np.zeros((plan.batch, size, size, 3), np.uint8), np.arange(plan.batch) % plan.classes
     with reproducible(plan), torch.random.fork_rng(devices=[]):
-        run = Run(copy.deepcopy(module), plan, n_train, "", Path())
+        run = Run(copy.deepcopy(module), plan, n_train, "", Path(), Guide())
         run.module.train()
         step = min([_seconds(lambda: run.update(pixels, labels)) for _ in range(3)][1:])
         look = _seconds(lambda: run.logits(pixels))

@@ -14,15 +14,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from clinquant.core.affine import QParams
 from clinquant.core.graph import Network, Node
 from clinquant.core.preprocess import Preprocess
 from clinquant.lab.quantize.execute import RULES, normalised
-from clinquant.lab.quantize.fake_quant import ACTIVATION_QUANTIZERS, LSQ
+from clinquant.lab.quantize.fake_quant import ACTIVATION_QUANTIZERS, LSQ, METHODS, WEIGHT_QUANTIZERS, FakeQuantizer
 from clinquant.lab.quantize.fold import fold_batch_norm
 from clinquant.lab.quantize.fused.build import arithmetic
 from clinquant.lab.quantize.fused.execute import FusedStep
 from clinquant.lab.quantize.grids import grid_of, watch_points
 from clinquant.lab.quantize.model import Model
+from clinquant.lab.quantize.oscillation import Oscillation
 from clinquant.lab.quantize.quantized import Trained
 from clinquant.lab.quantize.widths import inner_layers, narrow_name
 
@@ -33,24 +35,31 @@ class FakeQuantized(nn.Module):
     Args:
         network: as traced, batch norm apart.
         start: the same network after post-training quantization, whose grids are where learning starts.
-        method: a key of `ACTIVATION_QUANTIZERS`; weights always learn their step (LSQ), one a channel.
+        method: a key of `fake_quant.METHODS`.
+        watched: keep count of oscillating weights, so that they can be frozen.
     """
 
-    def __init__(self, network: Network, start: Model, method: str) -> None:
+    def __init__(self, network: Network, start: Model, method: str, *, watched: bool = False) -> None:
         super().__init__()
         self.network = network
         self.inner, self.widths = inner_layers(network), start.widths
         self.params = nn.ModuleDict({_key(node.name): _params(node) for node in network if node.params})
         self.weight_quantizers, self.activation_quantizers = nn.ModuleDict(), nn.ModuleDict()
+        self.oscillations = nn.ModuleDict()
         folded = start.network
         for name in sorted(self.inner):
             grid, ratio = start.weights[name], _factor(network, folded, name)
             scale = torch.from_numpy(np.maximum(grid.scale / ratio, 1e-8).astype(np.float32))
-            self.weight_quantizers[_key(name)] = LSQ(scale, grid.spec.qmin, grid.spec.qmax, axis=0)
+            weight = torch.from_numpy(np.array(network[name].params["weight"]))
+            quantizer = WEIGHT_QUANTIZERS[METHODS[method].weight](weight, scale, grid.spec)
+            self.weight_quantizers[_key(name)] = quantizer
+            if watched and isinstance(quantizer, LSQ):
+                self.oscillations[_key(name)] = Oscillation(weight, quantizer)
         for name, grid in sorted(start.activations.items()):
             if grid.spec.bits < 8:
                 low, high = (int(end - grid.zero_point) for end in (grid.spec.qmin, grid.spec.qmax))
-                self.activation_quantizers[_key(name)] = ACTIVATION_QUANTIZERS[method](torch.tensor(float(grid.scale)), low, high)
+                quantizer = ACTIVATION_QUANTIZERS[METHODS[method].activation](torch.tensor(float(grid.scale)), low, high)
+                self.activation_quantizers[_key(name)] = quantizer
         bare, norm_after = without_norms(network), {node.inputs[0]: node.name for node in network if node.op == "batch_norm"}
         grids = grid_of(bare)
         self.grids = {node.name: grids.get(node.inputs[0] if node.op == "batch_norm" else node.name, node.name) for node in network}
@@ -76,6 +85,11 @@ class FakeQuantized(nn.Module):
         """The node's tensor on its own grid, where that is narrow."""
         grid = self.write_points.get(node.name, "")
         return torch.as_tensor(self.activation_quantizers[grid](value)) if grid in self.activation_quantizers else value
+
+    def learnt_weights(self) -> dict[str, tuple[Tensor, LSQ]]:
+        """Key -> weight and quantizer of every layer whose weight learns its step."""
+        found = {key: quantizer for key, quantizer in self.weight_quantizers.items() if isinstance(quantizer, LSQ)}
+        return {key: (self.params[key]["weight"], quantizer) for key, quantizer in found.items()}  # type: ignore[index]
 
     def compute(self, node: Node, inputs: list[Tensor], weight: Tensor | None = None) -> Tensor:
         """The node's operator, its weight on the grid where it is an inner layer: `weight`, if it was computed already."""
@@ -113,11 +127,11 @@ def without_norms(network: Network) -> Network:
 @torch.no_grad()
 def reestimate_norms(module: FakeQuantized, pixels: NDArray[np.uint8], preprocess: Preprocess, batch: int = 32) -> None:
     """Batch norm statistics anew, as plain means over the batches of uint8 [n, s, s, 3]: those of training lag behind moving weights."""
-    norms = [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]
-    for norm in norms:
+    module.eval()  # ranges stay where training left them
+    for norm in [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]:
         norm.reset_running_stats()
         norm.momentum = None
-    module.train()
+        norm.train()
     for start in range(0, len(pixels) - batch + 1, batch):
         module(normalised(pixels[start : start + batch], preprocess))
     module.eval()
@@ -137,22 +151,34 @@ def trained(module: FakeQuantized, start: Model) -> Trained:
             continue
         params = {role: value.detach().cpu().numpy().copy() for role, value in held.items()}  # type: ignore[operator]
         if node.name in module.inner:
-            quantizer = module.weight_quantizers[_key(node.name)]
-            params["weight"] = quantizer(held["weight"]).cpu().numpy()  # type: ignore[index]
-            scales[node.name] = quantizer.scale.cpu().numpy().astype(np.float64)  # type: ignore[operator]
+            quantizer, weight = _quantizer(module.weight_quantizers, node.name), torch.as_tensor(held["weight"])  # type: ignore[index]
+            params["weight"] = quantizer(weight).cpu().numpy()
+            scales[node.name] = quantizer.scale_of(weight).cpu().numpy().astype(np.float64)
         nodes.append(replace(node, params=params))
     unfolded = Network(nodes=tuple(nodes))
     folded = fold_batch_norm(unfolded)
     weights = {}
     for name, scale in scales.items():
         step = np.maximum(np.abs(scale * _factor(unfolded, folded, name, signed=True)), 2.0**-24).astype(np.float32)
-        weights[name] = replace(start.weights[name], scale=step)
-    activations = {}
-    for name, grid in start.activations.items():
-        if _key(name) in module.activation_quantizers:
-            step = module.activation_quantizers[_key(name)].scale.detach().cpu().numpy()  # type: ignore[operator]
-            activations[name] = replace(grid, scale=np.asarray(step, np.float32).reshape(()))
-    return Trained(network=folded, weights=weights, activations=activations)
+        odd = _quantizer(module.weight_quantizers, name).odd
+        spec = replace(start.weights[name].spec, odd=True, narrow=False) if odd else start.weights[name].spec
+        weights[name] = replace(start.weights[name], spec=spec, scale=step)
+    narrow = {name: grid for name, grid in start.activations.items() if _key(name) in module.activation_quantizers}
+    learnt = {name: _learnt_grid(_quantizer(module.activation_quantizers, name), grid) for name, grid in narrow.items()}
+    return Trained(network=folded, weights=weights, activations=learnt)
+
+
+def _learnt_grid(quantizer: FakeQuantizer, grid: QParams) -> QParams:
+    """The one grid of an activation quantizer, of the same width as `grid`."""
+    scale = quantizer.scale_of(torch.zeros(())).detach().cpu().numpy()
+    zero = np.asarray(grid.spec.qmin + int(quantizer.zero), np.int32)
+    return replace(grid, scale=np.asarray(scale, np.float32).reshape(()), zero_point=zero)
+
+
+def _quantizer(quantizers: nn.ModuleDict, name: str) -> FakeQuantizer:
+    found = quantizers[_key(name)]
+    assert isinstance(found, FakeQuantizer)
+    return found
 
 
 def _factor(unfolded: Network, folded: Network, name: str, *, signed: bool = False) -> NDArray[np.float64]:

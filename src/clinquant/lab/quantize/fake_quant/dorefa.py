@@ -41,10 +41,10 @@ class DoReFa(FakeQuantizer):
 
     def scale_of(self, x: Tensor) -> Tensor:
         """The level over the highest code."""
-        return torch.tensor(self.level / self._high, device=x.device)
+        return torch.tensor(self.level / self.high, device=x.device)
 
     def _on_grid(self, x: Tensor) -> Tensor:
         squashed = x.tanh()
-        inner = squashed / squashed.abs().amax().clamp_min(1e-8) * self._high
-        rounded = codes(inner.detach(), torch.ones((), device=x.device), self._low, self._high, odd=True)
+        inner = squashed / squashed.abs().amax().clamp_min(1e-8) * self.high
+        rounded = codes(inner.detach(), torch.ones((), device=x.device), self.low, self.high, odd=True)
         return through(inner, rounded) * self.scale_of(x)

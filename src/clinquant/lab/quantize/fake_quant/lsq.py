@@ -43,7 +43,7 @@ class LSQ(FakeQuantizer):
         return self.scale
 
     def _on_grid(self, x: Tensor) -> Tensor:
-        return _LSQ.apply(x, self.scale, self._low, self._high, self.axis, self.odd)  # type: ignore[no-any-return, no-untyped-call]
+        return _LSQ.apply(x, self.scale, self.low, self.high, self.axis, self.odd)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _LSQ(torch.autograd.Function):

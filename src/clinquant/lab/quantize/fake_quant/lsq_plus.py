@@ -50,14 +50,14 @@ class LSQPlus(FakeQuantizer):
     @property
     def zero(self) -> Tensor:
         """The whole zero point that stands for beta."""
-        return zero_point(self.beta, self.scale, self._high - self._low)
+        return zero_point(self.beta, self.scale, self.high - self.low)
 
     def scale_of(self, x: Tensor) -> Tensor:
         """The learnt step."""
         return self.scale
 
     def _on_grid(self, x: Tensor) -> Tensor:
-        return _LSQPlus.apply(x, self.scale, self.beta, self._high - self._low, self.axis)  # type: ignore[no-any-return, no-untyped-call]
+        return _LSQPlus.apply(x, self.scale, self.beta, self.high - self.low, self.axis)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _LSQPlus(torch.autograd.Function):

@@ -41,14 +41,14 @@ class PACT(FakeQuantizer):
     @property
     def scale(self) -> Tensor:
         """The step, float32."""
-        return self.level.clamp_min(SMALLEST) / self._high
+        return self.level.clamp_min(SMALLEST) / self.high
 
     def scale_of(self, x: Tensor) -> Tensor:
         """The learnt step."""
         return self.scale
 
     def _on_grid(self, x: Tensor) -> Tensor:
-        return _PACT.apply(x, self.level.clamp_min(SMALLEST), self._low, self._high, self.axis)  # type: ignore[no-any-return, no-untyped-call]
+        return _PACT.apply(x, self.level.clamp_min(SMALLEST), self.low, self.high, self.axis)  # type: ignore[no-any-return, no-untyped-call]
 
     def penalty(self) -> Tensor:
         """L2 of the level."""

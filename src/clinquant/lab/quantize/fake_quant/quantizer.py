@@ -12,6 +12,7 @@ class FakeQuantizer(nn.Module):
     """Puts values on a grid, with a gradient for them and for what it learns.
 
     Attributes:
+        low, high: lowest and highest code less the zero point (that it began with, where `zero` moves).
         axis: the channel axis with a scale each, or None.
         odd: codes are odd, two apart, and have no zero.
     """
@@ -20,7 +21,7 @@ class FakeQuantizer(nn.Module):
 
     def __init__(self, low: int, high: int, axis: int | None = None) -> None:
         super().__init__()
-        self._low, self._high, self.axis = low, high, axis
+        self.low, self.high, self.axis = low, high, axis
 
     def forward(self, x: Tensor) -> Tensor:
         """Float32 values on the grid."""
@@ -38,7 +39,7 @@ class FakeQuantizer(nn.Module):
     @property
     def zero(self) -> Tensor | int:
         """How many codes lie below that of zero: a whole number, or a float tensor of such, shaped as the scale, where it may move."""
-        return -self._low
+        return -self.low
 
     def penalty(self) -> Tensor | None:
         """What the loss is raised by, if anything."""

@@ -31,12 +31,12 @@ class MinMax(FakeQuantizer):
     def scale_of(self, x: Tensor) -> Tensor:
         """The smallest step that covers `x`."""
         lowest, highest = extent(x.detach().float(), self.axis)
-        covering = highest / self._high
-        return (torch.maximum(covering, lowest / self._low) if self._low else covering).clamp_min(float(SMALLEST_SCALE))
+        covering = highest / self.high
+        return (torch.maximum(covering, lowest / self.low) if self.low else covering).clamp_min(float(SMALLEST_SCALE))
 
     def _on_grid(self, x: Tensor) -> Tensor:
         step = broadcast(self.scale_of(x), x, self.axis)
-        return through(x, codes(x.detach(), step, self._low, self._high) * step)
+        return through(x, codes(x.detach(), step, self.low, self.high) * step)
 
 
 class MovingMinMax(FakeQuantizer):
@@ -66,12 +66,12 @@ class MovingMinMax(FakeQuantizer):
     @property
     def scale(self) -> Tensor:
         """The step, float32."""
-        return ((self.highest - self.lowest) / (self._high - self._low)).clamp_min(float(SMALLEST_SCALE))
+        return ((self.highest - self.lowest) / (self.high - self.low)).clamp_min(float(SMALLEST_SCALE))
 
     @property
     def zero(self) -> Tensor:
         """The zero point of the range."""
-        return zero_point(self.lowest, self.scale, self._high - self._low)
+        return zero_point(self.lowest, self.scale, self.high - self.low)
 
     def scale_of(self, x: Tensor) -> Tensor:
         """The step of the range so far."""
@@ -81,7 +81,7 @@ class MovingMinMax(FakeQuantizer):
         if self.training:
             self.watch(x.detach())
         step, low = broadcast(self.scale, x, self.axis), -broadcast(self.zero, x, self.axis)
-        high = low + (self._high - self._low)
+        high = low + (self.high - self.low)
         return through(x, codes(x.detach(), step, low, high) * step, inside(x.detach(), step, low, high))
 
     def watch(self, x: Tensor) -> None:

@@ -104,5 +104,5 @@ def _quantized(value: Tensor, quantizer: nn.Module) -> Tensor:
 def _learner(quantizer: nn.Module, axis: int | None = None) -> LSQ | PACT | None:
     """The quantizer, if the kernels know its formula and it has its steps along `axis`."""
     if type(quantizer) is LSQ:
-        return quantizer if quantizer.axis == axis else None
-    return quantizer if type(quantizer) is PACT and axis is None else None
+        return quantizer if quantizer.axis == axis and not quantizer.odd else None
+    return quantizer if type(quantizer) is PACT and quantizer.axis is axis is None else None

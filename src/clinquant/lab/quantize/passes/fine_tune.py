@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from clinquant.core.preprocess import Preprocess
 from clinquant.lab.fit import fit
 from clinquant.lab.plan import TrainingPlan, plan_training
+from clinquant.lab.quantize.guidance import Learning, LearningGuide, Teacher
 from clinquant.lab.quantize.model import Calibration, Model
 from clinquant.lab.quantize.passes.calibrate import Calibrate
 from clinquant.lab.quantize.passes.put_on_grids import PutOnGrids
@@ -22,7 +23,6 @@ Labelled = tuple[NDArray[np.uint8], NDArray[np.int64]]
 VIEWS, VIEWS_LARGE = 20_000, 7_200
 """Image views of quantization-aware training: of inputs up to 64 px, and of larger ones."""
 EPOCHS = (3, 20)
-RATE = 2e-4
 NORM_IMAGES = 1024
 """Training images that the batch norm statistics are taken from anew."""
 
@@ -34,7 +34,8 @@ class FineTune:
     Attributes:
         train, tune: uint8 pixels [n, s, s, 3] and labels [n]; the epoch with the lowest loss on tune is kept.
         folder: for the checkpoint; a killed run goes on from it.
-        method: a key of `fake_quant.ACTIVATION_QUANTIZERS`.
+        method: a key of `fake_quant.METHODS`.
+        learning: rates, distillation, oscillating weights.
         seed: of batches and views.
         progress: told (steps done, of).
     """
@@ -43,6 +44,7 @@ class FineTune:
     tune: Labelled
     folder: Path
     method: str = "lsq"
+    learning: Learning = field(default_factory=Learning)
     seed: int = 0
     progress: Callable[[int, int], None] | None = None
 
@@ -54,18 +56,19 @@ class FineTune:
         """
         model.needs("weights", by="FineTune", made_by="PutOnGrids")
         preprocess = calibration.preprocess
-        module = FakeQuantized(model.traced, model, self.method)
-        plan = plan_learning(self.train[1], len(model.card.classes), preprocess, self.seed)
-        module.load_state_dict(fit(module, self.train, self.tune, plan, self.folder, progress=self.progress).state)
+        module = FakeQuantized(model.traced, model, self.method, watched=self.learning.freezing is not None)
+        plan = plan_learning(self.train[1], len(model.card.classes), preprocess, self.seed, self.learning)
+        guide = LearningGuide(learning=self.learning, teacher=Teacher(model.traced) if self.learning.distillation else None)
+        module.load_state_dict(fit(module, self.train, self.tune, plan, self.folder, guide=guide, progress=self.progress).state)
         reestimate_norms(module.cpu(), self.train[0][:NORM_IMAGES], preprocess)
         learnt = trained(module, model)
         tuned = Calibrate()(replace(model, network=learnt.network), replace(calibration, progress=None))
         return PutOnGrids(learnt_activations=learnt.activations, learnt_weights=learnt.weights)(tuned, calibration)
 
 
-def plan_learning(labels: NDArray[np.int64], classes: int, preprocess: Preprocess, seed: int) -> TrainingPlan:
+def plan_learning(labels: NDArray[np.int64], classes: int, preprocess: Preprocess, seed: int, learning: Learning) -> TrainingPlan:
     """Fewer views and a lower rate than float training had: the network is trained, only its grids are new."""
     views = VIEWS if preprocess.size <= 64 else VIEWS_LARGE
     epochs = min(max(round(views / len(labels)), EPOCHS[0]), EPOCHS[1])
     plan = plan_training(labels, classes, preprocess, pretrained=True, epochs=epochs, seed=seed)
-    return replace(plan, rate=RATE, weight_decay=0.01, patience=epochs)
+    return replace(plan, rate=learning.rate, weight_decay=learning.weight_decay, patience=epochs)

@@ -1,0 +1,108 @@
+"""What quantization-aware training adds to the loop: a rate of their own for grids, a teacher, and rest for oscillating weights."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from clinquant.core.artifact import sha256_json
+from clinquant.core.graph import Network
+from clinquant.lab.guide import Forward, Guide
+from clinquant.lab.quantize.execute import RULES
+from clinquant.lab.quantize.fake_quant import FakeQuantizer
+from clinquant.lab.quantize.fold import fold_batch_norm
+from clinquant.lab.quantize.oscillation import dampening
+from clinquant.lab.quantize.qat import FakeQuantized
+from clinquant.lab.weights import sha256_tensors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learning:
+    """How quantization-aware training differs from float training.
+
+    Attributes:
+        rate: of weights, at its peak; the cosine schedule is that of float training.
+        grid_share: rate of what fake quantizers learn, as a multiple of `rate`; no decay.
+        weight_decay: decoupled. LSQ halves L2 at 3 bits and quarters it at 2; decoupled, at these rates, a whole run shrinks a weight by
+            less than a thousandth, so widths share one.
+        distillation: weight of KL(teacher || student) beside the cross-entropy, at temperature 1; 0 leaves the teacher out.
+        dampening: weight of the penalty on distances from the middle of bins, risen to by a cosine (2203.11086, eq. 8); 0 leaves it out.
+        freezing: threshold of turns a step above which a weight is frozen, or None. LSQ weights only, as `dampening`.
+    """
+
+    rate: float = 2e-4
+    grid_share: float = 1.0
+    weight_decay: float = 0.01
+    distillation: float = 0.0
+    dampening: float = 0.0
+    freezing: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LearningGuide(Guide):
+    """Guides `fit` as `learning` says."""
+
+    learning: Learning = field(default_factory=Learning)
+    teacher: nn.Module | None = None
+
+    @property
+    def key(self) -> str:
+        """Hash of the numbers and of the teacher's weights."""
+        return sha256_json(self.learning) + (sha256_tensors(self.teacher.state_dict()) if self.teacher else "")
+
+    def groups(self, module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+        """What quantizers learn apart, at its own share of the rate and without decay."""
+        quantizers = [layer for layer in module.modules() if isinstance(layer, FakeQuantizer)]
+        grids = [parameter for quantizer in quantizers for parameter in quantizer.parameters() if parameter.requires_grad]
+        known = {id(parameter) for parameter in grids}
+        others = [group | {"params": [p for p in group["params"] if id(p) not in known]} for group in super().groups(module, weight_decay)]
+        return [*others, {"params": grids, "weight_decay": 0.0, "share": self.learning.grid_share}] if grids else others
+
+    def extra(self, module: nn.Module, images: Tensor, logits: Tensor, forward: Forward, share: float) -> Tensor | None:
+        """Distillation, what the quantizers ask for, and dampening."""
+        parts = [p for layer in module.modules() if isinstance(layer, FakeQuantizer) and (p := layer.penalty()) is not None]
+        if self.learning.distillation and self.teacher is not None:
+            with torch.no_grad():
+                taught = forward(self.teacher, images)
+            parts.append(self.learning.distillation * divergence(taught, logits))
+        if self.learning.dampening and isinstance(module, FakeQuantized):
+            strength = self.learning.dampening * 0.5 * (1 - math.cos(math.pi * share))
+            parts += [strength * dampening(weight, quantizer) for weight, quantizer in module.learnt_weights().values()]
+        return torch.stack(parts).sum() if parts else None
+
+    def settle(self, module: nn.Module, share: float) -> None:
+        """Freezes weights that oscillate."""
+        if self.learning.freezing is not None and isinstance(module, FakeQuantized):
+            for key, (weight, quantizer) in module.learnt_weights().items():
+                module.oscillations[key].settle(weight, quantizer, self.learning.freezing)  # type: ignore[operator]
+
+
+def divergence(taught: Tensor, logits: Tensor) -> Tensor:
+    """KL(teacher || student), nats, mean over images, of logits [n, k] at temperature 1."""
+    return functional.kl_div(functional.log_softmax(logits, 1), functional.log_softmax(taught, 1), reduction="batchmean", log_target=True)
+
+
+class Teacher(nn.Module):
+    """The float network, batch norm folded, that only answers."""
+
+    def __init__(self, traced: Network) -> None:
+        super().__init__()
+        self.network = fold_batch_norm(traced)
+        for node in self.network:
+            for role, array in node.params.items():
+                self.register_buffer(f"{node.name}/{role}".replace(".", "/"), torch.tensor(array))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [n, k] of normalised images [n, 3, s, s]."""
+        held = dict(self.named_buffers())
+        values: dict[str, Tensor] = {}
+        for node in self.network:
+            inputs = [values[name] for name in node.inputs] or [x]
+            params = {role: held[f"{node.name}/{role}".replace(".", "/")] for role in node.params}
+            values[node.name] = RULES[node.op](node, inputs, params)
+        return values[self.network.output.name]
