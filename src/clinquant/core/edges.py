@@ -48,5 +48,8 @@ def _unbounded(program: IntegerProgram, made: dict[str, Operator], source: str) 
 
 
 def _weights(reader: Operator) -> Iterator[str]:
-    if isinstance(reader, Conv | Linear) and np.abs(reader.weight.astype(np.int64)).max() >= 1 << (reader.weight_bits - 1):
+    if not isinstance(reader, Conv | Linear):
+        return
+    odd, codes = isinstance(reader, Conv) and reader.weight_odd, reader.weight.astype(np.int64)
+    if np.abs(codes).max() >= 1 << (reader.weight_bits - (not odd)) or (odd and (codes % 2 == 0).any()):
         yield f"{reader.name}: a weight needs more than {reader.weight_bits} bits"
