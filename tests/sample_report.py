@@ -13,7 +13,7 @@ from clinquant.data.balance import Sizes
 from clinquant.data.split import Split
 from clinquant.data.study import Case, Source, Study
 from clinquant.evidence.claims import Claim, Role
-from clinquant.evidence.evidence import Evidence, FileFacts, Latency, Pair, TestSet
+from clinquant.evidence.evidence import ElementType, Evidence, FileFacts, IntegerAudit, Latency, Pair, TestSet
 from clinquant.evidence.pair import compare_pair
 from clinquant.evidence.power import decidable
 from clinquant.evidence.summary import summarise
@@ -161,6 +161,24 @@ def _evidence(pair: Pair, classes: Sequence[str], external: tuple[Pair, ...]) ->
         },
         runtime="onnxruntime 1.32.0",
         machine="x86-64 with AVX512-VNNI, 2 cores",
+        audits={
+            "float": IntegerAudit(
+                share_int8=0.0,
+                types={"float": ElementType(macs=384_000_000, operators={"Conv": 50, "Gemm": 1}, tensors=70, constant_bytes=13_500_000)},
+                uncounted=(),
+                memory_bytes=13_500_000,
+            ),
+            "integer": IntegerAudit(
+                share_int8=0.9987,
+                types={
+                    "float": ElementType(macs=500_000, operators={"MatMul": 1}, tensors=1, constant_bytes=9_000),
+                    "int8": ElementType(constant_bytes=3_400_000),
+                    "uint8": ElementType(macs=383_500_000, operators={"QLinearConv": 50}, tensors=66, constant_bytes=800),
+                },
+                uncounted=("Attention",),
+                memory_bytes=3_409_800,
+            ),
+        },
         external=external,
         recipes_on_tune=(
             {"recipe": "minmax", "auc": 0.9812, "nll": 0.1423},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -275,9 +276,19 @@ def test_pictures_are_asked_only_for_cases_shown() -> None:
     assert len(asked) < 100
 
 
-def _without_flips(evidence):  # type: ignore[no-untyped-def]
-    from dataclasses import replace
+def test_what_runs_in_integers_is_told(full: tuple[str, Page]) -> None:
+    _, page = full
+    assert "99.87% of the multiply-accumulates (384 million a picture) run in 8-bit integers. Not counted: Attention." in page.text
+    assert "Weights and constants in memory, once loaded: integer × 0.253" in page.text and "QLinearConv 50" in page.text
 
+
+def test_evidence_without_an_audit_has_no_table_of_types() -> None:
+    arguments = sample()
+    html = render(**arguments | {"evidence": replace(arguments["evidence"], audits={})})
+    assert "What runs in integers" not in html
+
+
+def _without_flips(evidence):  # type: ignore[no-untyped-def]
     return replace(evidence, flips=(), agreement=1.0)
 
 

@@ -27,6 +27,40 @@ class Latency:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ElementType:
+    """What one element type does and holds in the runtime's own optimised graph.
+
+    Attributes:
+        macs: multiply-accumulates of one picture whose data are of this type.
+        operators: operator -> how many of these there are.
+        tensors: tensors of this type that operators put out.
+        constant_bytes: weights and other constants as they are held in memory.
+    """
+
+    macs: int = 0
+    operators: dict[str, int] = field(default_factory=dict)
+    tensors: int = 0
+    constant_bytes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegerAudit:
+    """What the runtime really computes in integers, read from the graph that it made of a file, run on one picture.
+
+    Attributes:
+        share_int8: share of multiply-accumulates in 8-bit integers; None where there are none.
+        types: ONNX name of an element type (`uint8`, `float`, ...) -> what it does and holds.
+        uncounted: operators that multiply and accumulate in a way that is not counted here.
+        memory_bytes: of all constants once the file is loaded; packed weights are expanded by then.
+    """
+
+    share_int8: float | None
+    types: dict[str, ElementType]
+    uncounted: tuple[str, ...]
+    memory_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reliability:
     """How far probabilities can be believed: test set figures, before and after the temperature."""
 
@@ -97,6 +131,7 @@ class Evidence:
         findings, agreement, flips ...: of the locked test set (see `Pair`).
         claims: as written down before the test set was read; `claims_sha256` is their hash.
         model: architecture, bits (as printed: `w8a8 (7-bit weights)`), target, recipe, size, parameters, initial weights.
+        audits: what the runtime computes in integers, of each file.
         external: the same pair of files on test sets of other hospitals (`--test`).
         not_shown: plain sentences on what this evidence does not show.
         parents: sha256 of study, split, card and prediction files.
@@ -120,6 +155,7 @@ class Evidence:
     latency: dict[str, Latency]
     runtime: str
     machine: str
+    audits: dict[str, IntegerAudit] = field(default_factory=dict)
     external: tuple[Pair, ...] = ()
     recipes_on_tune: tuple[dict[str, str | float], ...] = ()
     not_shown: tuple[str, ...] = ()

@@ -15,6 +15,7 @@ from clinquant.data.external import External
 from clinquant.data.split import Split
 from clinquant.data.study import Study
 from clinquant.edge.bench import bench
+from clinquant.edge.integer_audit import integer_audit
 from clinquant.edge.machine import machine
 from clinquant.edge.predict import predict_fresh
 from clinquant.edge.test_reads import count_read
@@ -85,6 +86,7 @@ def prove(run: Run, study: Study, split: Split, claims: Claims, external: Mappin
     others = tuple(_external(run, other, claims, cards, name) for name, other in external.items())
     with run.narrator.progress("time both files"):
         latency = bench({file: run.path(f"{file}.onnx") for file in FILES}, cards["integer"].preprocess.size)
+    audits = {file: integer_audit(run.path(f"{file}.onnx"), cards["integer"].preprocess.size) for file in FILES}
     trials = read_json(run.path("recipes.json"), Trials, kind="recipes")
     return Evidence(
         verdict=pair.verdict,
@@ -105,6 +107,7 @@ def prove(run: Run, study: Study, split: Split, claims: Claims, external: Mappin
         latency=latency,
         runtime=Predictions.read(run.path("predictions/test.integer.csv")).runtime,
         machine=machine(),
+        audits=audits,
         external=others,
         recipes_on_tune=tuple({key: value for key, value in vars(found).items() if value is not None} for found in trials.trials),
         not_shown=tuple(not_shown(study, pair.test, cards["integer"], bool(others))),

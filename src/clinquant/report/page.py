@@ -26,7 +26,7 @@ from clinquant.report.sections.flips import ClassMaps, Images, flips
 from clinquant.report.sections.keyfigures import key_figures
 from clinquant.report.sections.provenance import model_rows, parent_rows, plan_rows, provenance, reads
 from clinquant.report.sections.recipes import recipes
-from clinquant.report.sections.speed import measures
+from clinquant.report.sections.speed import TYPE_COLUMNS, integers, measures
 from clinquant.report.sections.verdict import outcome, test_set
 from clinquant.report.wording import counted, plain
 
@@ -87,6 +87,8 @@ def render(
             thresholded=any(point.threshold is not None for point in evidence.operating_points.values()),
             flips=flips(evidence, predictions, images, class_maps),
             measures=measures(evidence),
+            integers=integers(evidence),
+            type_columns=TYPE_COLUMNS,
             externals=externals(evidence),
             recipes=recipes(evidence),
             model=model_rows(evidence),
