@@ -7,20 +7,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from clinquant.core.errors import ClinquantError
 from clinquant.core.integer import Clip, Conv
 from clinquant.core.reference import execute
 from clinquant.lab.classifier import Classifier
 from clinquant.lab.export.integer import export_integer
+from clinquant.lab.ladder import NAMES
+from clinquant.lab.quantize.losses import worst_layers
 from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.model import Calibration
 from clinquant.lab.quantize.passes import Calibrate, FoldBatchNorm, PutOnGrids
 from clinquant.lab.quantize.quantize import quantize
 from clinquant.lab.quantize.quantized import QuantizedNetwork
-from clinquant.lab.quantize.recipes import RECIPES, begin, run_recipes
+from clinquant.lab.quantize.recipes import RECIPES, SENTENCES, begin, run_recipes
 from clinquant.lab.quantize.trace import trace
-from clinquant.lab.quantize.widths import Widths, inner_layers
+from clinquant.lab.quantize.widths import BITS, MIXED, WIDTHS, Widths, inner_layers
 from test_exactness import classifier, every_tensor, images
 
 
@@ -109,3 +112,24 @@ def test_a_weight_that_is_no_number_is_named() -> None:
     with pytest.raises(ClinquantError, match=r"layer3\.1\.conv1") as raised:
         quantize(spoilt("layer3.1.conv1", float("nan")), images(28, 4, 1))
     assert raised.value.code in ("weights-nan", "activation-nan") and raised.value.fix
+
+
+def test_every_name_has_a_sentence() -> None:
+    assert set(SENTENCES) == {"auto", *NAMES}
+    assert set(BITS) == {*WIDTHS, *MIXED}
+
+
+def test_the_layer_that_loses_most_is_named_with_its_reason() -> None:
+    source = classifier("mobilenet_v2")
+    layer = next(name for name, module in source.module.named_modules() if isinstance(module, nn.Conv2d) and module.groups > 1)
+    spoilt = dict(source.module.named_modules())[layer]
+    with torch.no_grad():
+        spoilt.weight[0] *= 3000.0  # type: ignore[index, operator]
+    size = source.card.preprocess.size
+    images_ = Calibration(pixels=images(size, 8, 1), preprocess=source.card.preprocess)
+    rounded = run_recipes(begin(source, "w4a4"), images_, {"minmax": RECIPES["minmax"]})["minmax"]
+    worst = worst_layers(rounded, images_, count=2)
+    assert worst[0].divergence >= worst[1].divergence > 0
+    found = {loss.layer: loss for loss in worst_layers(rounded, images_, count=99)}[layer]
+    assert "depthwise" in found.why and any("times the median" in why for why in found.why)
+    assert layer in str(found)

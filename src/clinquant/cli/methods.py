@@ -8,21 +8,21 @@ from clinquant.cli.options import as_json
 from clinquant.cli.output import show, table
 
 REGISTRIES = {
-    "architectures": ("clinquant.lab.architectures", "ARCHITECTURES"),
+    "architectures (--arch)": ("clinquant.lab.architectures", "ARCHITECTURES"),
+    "widths (--bits)": ("clinquant.lab.quantize.widths", "BITS"),
+    "recipes (--recipe)": ("clinquant.lab.quantize.recipes", "SENTENCES"),
+    "targets (--target)": ("clinquant.lab.quantize.target", "TARGETS"),
     "observers": ("clinquant.lab.quantize.observers", "OBSERVERS"),
-    "recipes": ("clinquant.lab.quantize.recipes", "RECIPES"),
-    "trained grids": ("clinquant.lab.quantize.fake_quant", "METHODS"),
+    "fake quantizers of activations": ("clinquant.lab.quantize.fake_quant", "ACTIVATION_QUANTIZERS"),
+    "fake quantizers of weights": ("clinquant.lab.quantize.fake_quant", "WEIGHT_QUANTIZERS"),
     "passes": ("clinquant.lab.quantize.passes", "PASSES"),
-    "widths": ("clinquant.lab.quantize.widths", "WIDTHS"),
-    "mixed widths": ("clinquant.lab.quantize.widths", "MIXED"),
-    "targets": ("clinquant.lab.quantize.target", "TARGETS"),
 }
 
 
 @click.command("methods")
 @as_json
 def command(as_json: bool) -> None:
-    """List architectures (--arch), recipes and trained grids (--recipe), observers, passes, widths (--bits) and targets."""
+    """List what --arch, --bits, --recipe and --target take, and the methods behind them."""
     from clinquant.core.registry import read_registry
 
     found = {kind: read_registry(*place) for kind, place in REGISTRIES.items()}

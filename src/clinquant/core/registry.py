@@ -10,7 +10,8 @@ from pathlib import Path
 def read_registry(package: str, variable: str) -> dict[str, str]:
     """Name -> first sentence on it, of the dictionary literal `variable` in the package's `__init__.py` (or in the module).
 
-    What is said of a name is the docstring of the file that bears it (`lsq+` is `lsq_plus.py`), else nothing.
+    What is said of a name is the entry itself where that is a string, or the docstring of the file that bears it (`lsq+` is
+    `lsq_plus.py`), else nothing.
 
     Raises:
         LookupError: when there is no such literal, which is a fault of ours.
@@ -18,9 +19,14 @@ def read_registry(package: str, variable: str) -> dict[str, str]:
     path = _file_of(package)
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.AnnAssign | ast.Assign) and isinstance(node.value, ast.Dict) and _assigns(node, variable):
-            names = [key.value for key in node.value.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)]
-            return {name: _first_line(path.with_name(f"{name.replace('+', '_plus')}.py")) for name in names}
+            entries = zip(node.value.keys, node.value.values, strict=True)
+            named = [(key.value, value) for key, value in entries if isinstance(key, ast.Constant) and isinstance(key.value, str)]
+            return {name: _sentence(value) or _first_line(path.with_name(f"{name.replace('+', '_plus')}.py")) for name, value in named}
     raise LookupError(f"{package} has no dictionary literal {variable}")
+
+
+def _sentence(value: ast.expr) -> str:
+    return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else ""
 
 
 def _assigns(node: ast.AnnAssign | ast.Assign, variable: str) -> bool:

@@ -201,7 +201,9 @@ def run_quantize(run: Run, options: BuildOptions) -> QuantizedNetwork:
         integer = export_integer(lower(best), run.path("work/integer.onnx"))
         _predict_tune(run, integer, study, parts, run.path(tables["integer"]), "integer")
         best.save(run.directory)
-        write_json(run.path("recipes.json"), Trials(chosen=best.recipe, trials=trials, layers=climbed.layers), kind="recipes")
+        write_json(
+            run.path("recipes.json"), Trials(chosen=best.recipe, trials=trials, layers=climbed.layers, worst=climbed.worst), kind="recipes"
+        )
         run.narrator.say(f"recipe {best.recipe}: {trials_line(trials, best.recipe)}")
 
     files = ("quantized.safetensors", "quantized.json", "recipes.json", *tables.values())

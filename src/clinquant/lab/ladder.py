@@ -21,10 +21,11 @@ from clinquant.lab.classifier import Classifier
 from clinquant.lab.mixed import LayerWidth, TunedOn, mix, told
 from clinquant.lab.options import BuildOptions
 from clinquant.lab.quantize.fake_quant import METHODS
+from clinquant.lab.quantize.losses import LayerLoss, worst_layers
 from clinquant.lab.quantize.model import Calibration, Model, Pass
 from clinquant.lab.quantize.passes import FineTune
 from clinquant.lab.quantize.quantized import QuantizedNetwork
-from clinquant.lab.quantize.recipes import RECIPES, begin, run_recipes
+from clinquant.lab.quantize.recipes import RANGES, RECIPES, begin, run_recipes
 from clinquant.lab.quantize.widths import MIXED
 from clinquant.lab.recipe import Trial, choosing_half, try_recipe
 from clinquant.lab.run import Run, Tick
@@ -32,8 +33,8 @@ from clinquant.lab.run import Run, Tick
 NAMES = (*RECIPES, *METHODS)
 """What `--recipe` takes beside `auto`: recipes after training, and quantization-aware training."""
 
-RUNGS: tuple[tuple[str, ...], ...] = (("minmax", "percentile", "mse", "entropy"), ("lsq",))
-"""What `auto` tries, the cheap first; a rung is begun only when no file of those below it holds."""
+RUNGS: tuple[tuple[str, ...], ...] = (tuple(RANGES), ("bias_correction",), ("adaround",), ("lsq",))
+"""What `auto` tries, the cheap first; a rung is begun only when no file of those below it holds. At 8 bits the last two stay out."""
 
 
 def check_recipe(recipe: str, bits: str) -> None:
@@ -63,11 +64,13 @@ class Climbed:
         best: the chosen quantized network.
         trials: what every recipe tried did on tune, in order.
         layers: the table of layers where widths were mixed.
+        worst: where the best file does not hold, the layers that rounding costs most, and why.
     """
 
     best: QuantizedNetwork
     trials: tuple[Trial, ...]
     layers: tuple[LayerWidth, ...] = ()
+    worst: tuple[LayerLoss, ...] = ()
 
 
 @dataclass(kw_only=True)
@@ -106,6 +109,15 @@ class Climb:
         """Whether the best file so far decides like the float file on all but less than the margin of tune."""
         assert self.best is not None
         return next(trial.agreement for trial in self.trials if trial.recipe == self.best.recipe) > 1 - self.options.margin
+
+    def tell_worst(self) -> tuple[LayerLoss, ...]:
+        """Names the layers that lose most by rounding, and says why where that is known."""
+        rounded = run_recipes(self.model, self.calibration, {"mse": RECIPES["mse"]})["mse"]
+        worst = worst_layers(rounded, self.calibration)
+        self.run.narrator.say("No file decides as the float file does on all of tune but the margin. Rounding costs most in:")
+        for loss in worst:
+            self.run.narrator.say(f"  {loss}")
+        return worst
 
     def has_time(self) -> bool:
         """Whether another rung may be begun."""
@@ -199,12 +211,14 @@ def climb(run: Run, options: BuildOptions, classifier: Classifier, study: Study,
         climbing.model, table = replace(model, widths=mixed.widths), mixed.table
         for line in told(table):
             run.narrator.say(line)
-    for names in RUNGS if options.recipe == "auto" else ((options.recipe,),):
-        if climbing.best is not None and (climbing.holds() or not climbing.has_time() or options.bits == "w8a8"):
-            break
+    rungs = ((options.recipe,),) if options.recipe != "auto" else RUNGS[:2] if options.bits == "w8a8" else RUNGS
+    for names in rungs:
         climbing.take(names)
+        if climbing.holds() or not climbing.has_time():
+            break
     assert climbing.best is not None
-    return Climbed(best=climbing.best, trials=tuple(climbing.trials), layers=table)
+    worst = () if climbing.holds() else climbing.tell_worst()
+    return Climbed(best=climbing.best, trials=tuple(climbing.trials), layers=table, worst=worst)
 
 
 def tuned_on(climbing: Climb) -> TunedOn:

@@ -24,6 +24,7 @@ from clinquant.evidence.evidence import Evidence, FileFacts, Pair, TestSet
 from clinquant.evidence.pair import compare_pair, test_set_sha256
 from clinquant.evidence.summary import summarise
 from clinquant.lab.mixed import LayerWidth
+from clinquant.lab.quantize.losses import LayerLoss
 from clinquant.lab.recipe import Trial
 from clinquant.lab.run import Run
 
@@ -40,11 +41,14 @@ class Claims:
 
 @dataclass(frozen=True, kw_only=True)
 class Trials:
-    """`recipes.json`: what each recipe did on tune, and the table of layers where widths were mixed."""
+    """`recipes.json`: what each recipe did on tune, the table of layers where widths were mixed, and the
+    layers that lose most where no file holds.
+    """
 
     chosen: str
     trials: tuple[Trial, ...]
     layers: tuple[LayerWidth, ...] = ()
+    worst: tuple[LayerLoss, ...] = ()
 
 
 def units_by_class(study: Study, ids: Sequence[str], units: Mapping[str, str]) -> dict[str, int]:

@@ -36,6 +36,23 @@ RECIPES: dict[str, tuple[Pass, ...]] = {
 """Recipes after training. Their first line in `docs/methods/post-training.md` says what each is for."""
 
 
+SENTENCES: dict[str, str] = {
+    "auto": "Climbs: ranges, then bias correction, AdaRound, training, until the exported file decides like the float file on tune.",
+    "minmax": "Ranges: everything that was seen.",
+    "percentile": "Ranges: all but the rarest values.",
+    "mse": "Ranges: least mean squared change.",
+    "entropy": "Ranges: least divergence of histograms.",
+    "bias_correction": "After mse: biases take back the mean error of every channel.",
+    "adaround": "After mse: learns which way to round every weight, layer by layer.",
+    "lsq": "Training: learnt step sizes for weights and activations.",
+    "lsq+": "Training: as lsq, with a learnt offset of activations.",
+    "pact": "Training: learnt clipping levels, DoReFa weights (as published).",
+    "pact-lsq": "Training: learnt clipping levels, LSQ weights.",
+    "ste": "Training: moving min-max ranges, straight-through gradients.",
+}
+"""What `--recipe` takes, in a sentence each."""
+
+
 def begin(classifier: Classifier, bits: str, *, widths: Widths | None = None, target: Target = PORTABLE) -> Model:
     """The float network before any pass.
 

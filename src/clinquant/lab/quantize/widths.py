@@ -29,6 +29,19 @@ MIXED: dict[str, tuple[str, ...]] = {
 """What `--bits` takes where every inner layer gets the one of these that it bears best: under half the difference in bytes, or a budget."""
 
 
+BITS: dict[str, str] = {
+    "w8a8": "8-bit weights and activations (7-bit weights on the portable target).",
+    "w4a8": "4-bit weights, 8-bit activations: the file shrinks, and activations lose nothing.",
+    "w4a4": "4-bit weights and activations.",
+    "w2a8": "2-bit weights, 8-bit activations; wants training.",
+    "w2a2": "2-bit weights and activations; wants training.",
+    "w84": "Mixed: every layer w8a8 or w4a4, whichever it bears, at half the difference in bytes.",
+    "w42": "Mixed: every layer w4a4 or w2a2, whichever it bears, at half the difference in bytes.",
+    "auto": "Mixed: weights of 8, 4 or 2 bits under --max-bytes or --max-ms.",
+}
+"""What each is, in a sentence."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Widths:
     """Bits of inner layers by name; layers that are not named have 8.
