@@ -1,0 +1,35 @@
+"""clinquant: every recipe after training, exported as its integer file, run by ONNX Runtime; chosen on tune as the ladder does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from benchmarks.peers.case import Case
+from benchmarks.peers.tool import Deployed, Images, best_on_tune
+from numpy.typing import NDArray
+
+from clinquant.edge.runtimes.onnxruntime import OnnxRuntimeSession
+from clinquant.lab.export.integer import export_integer
+from clinquant.lab.quantize.lower import lower
+from clinquant.lab.quantize.quantize import quantize
+
+
+def best(case: Case, bits: str) -> Deployed:
+    """The recipe whose file diverges least from the float file on tune."""
+    made = quantize(case.classifier, case.pixels(case.split.calibration), bits=bits)
+    files = {name: export_integer(lower(network), case.folder / f"clinquant-{bits}-{name}.onnx") for name, network in made.items()}
+    return best_on_tune(case, {name: lambda file=file, name=name: deployed(case, file, name) for name, file in files.items()})
+
+
+def deployed(case: Case, file: Path, recipe: str) -> Deployed:
+    """The integer file; it takes pixels, so that images are turned back into them."""
+    session, preprocess = OnnxRuntimeSession(file), case.classifier.card.preprocess
+    mean, std = (np.array(numbers, np.float32).reshape(1, 3, 1, 1) for numbers in (preprocess.mean, preprocess.std))
+
+    def predict(images: Images) -> NDArray[Any]:
+        pixels = np.rint(images * std + mean).astype(np.uint8).transpose(0, 2, 3, 1)
+        return np.concatenate([session.run(pixels[row : row + 1]).logits for row in range(len(pixels))])
+
+    return Deployed(predict=predict, bytes=file.stat().st_size, runtime=session.runtime, recipe=recipe)

@@ -1,0 +1,130 @@
+"""The page of the peers' table: every number in it comes from the CSV."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+Row = Mapping[str, Any]
+OURS = "clinquant"
+BITS = ("w8a8", "w4a8", "w4a4", "w2a2")
+
+
+def page(rows: list[dict[str, Any]]) -> str:
+    """Markdown: a table a width and mode, and cell by cell how ours stands to the best peer."""
+    parts = [HEAD.format(cells=len({cell(row) for row in rows}), versions=versions(rows))]
+    for mode, title in (("ptq", "After training"), ("qat", "With training")):
+        for bits in BITS:
+            found = [row for row in rows if row["mode"] == mode and row["bits"] == bits]
+            if found:
+                parts += [f"## {title}, {bits.upper()}\n", means(found), against_best(found), reasons(found)]
+    return "\n".join(part for part in parts if part)
+
+
+HEAD = """# Peers
+
+The same trained float networks, the same calibration images and the same test images through every toolkit, each exported and run on its
+own runtime: {cells} baselines of `benchmarks/floats.py`. Written by
+
+    python -m benchmarks.peers --runs runs --work work --out benchmarks/results/peers.csv
+    python -m benchmarks.peers --runs runs --work work --out benchmarks/results/peers.csv --page docs/peers.md
+
+from [the rows](../benchmarks/results/peers.csv). {versions}.
+
+Differences are candidate minus float file. *Agreement* is the share of test images on which the candidate decides as the float file.
+`-default` is a toolkit with nothing but model and images given; without it, the best of the recipes that its documentation names, chosen
+on tune by the divergence from the float file's probabilities, as ours is. First and last layer keep 8 bits where a toolkit can say so.
+*Simulated* means that no integer kernel runs at this width.
+"""
+
+
+def versions(rows: Iterable[Row]) -> str:
+    """Every toolkit with its version."""
+    return ", ".join(sorted({f"{row['tool'].removesuffix('-default').removesuffix('-qat')} {row['version']}" for row in rows}))
+
+
+def cell(row: Row) -> tuple[str, ...]:
+    """The float baseline a row is about."""
+    return str(row["set"]), str(row["arch"]), str(row["seed"])
+
+
+def number(row: Row, name: str) -> float | None:
+    """A figure of the row, None where there is none."""
+    return float(row[name]) if row.get(name) not in (None, "") else None
+
+
+def change(metric: str) -> Callable[[Row], float | None]:
+    """Candidate minus float of a metric."""
+
+    def of(row: Row) -> float | None:
+        after, before = number(row, metric), number(row, f"float_{metric}")
+        return None if after is None or before is None else after - before
+
+    return of
+
+
+def means(rows: list[Row]) -> str:
+    """A line a toolkit: means over the baselines it answered for."""
+    lines = [
+        "| toolkit | baselines | AUC | accuracy | agreement | worst agreement | bytes of float | runtime |",
+        "| --- | --: | --: | --: | --: | --: | --: | --- |",
+    ]
+    answered = by_tool(row for row in rows if not row.get("failed"))
+    for tool, found in sorted(answered.items(), key=lambda item: -mean(item[1], lambda row: number(row, "agreement"))):
+        figures = [f"{mean(found, change('auc')):+.4f}", f"{mean(found, change('accuracy')):+.4f}"]
+        agreements = [number(row, "agreement") or 0.0 for row in found]
+        figures += [f"{np.mean(agreements):.4f}", f"{min(agreements):.4f}", f"{mean(found, lambda row: number(row, 'bytes_ratio')):.3f}"]
+        name = f"**{tool}**" if tool.startswith(OURS) else tool
+        lines.append(f"| {name} | {len(found)} | {' | '.join(figures)} | {', '.join(sorted({str(row['runtime']) for row in found}))} |")
+    return "\n".join(lines) + "\n"
+
+
+def by_tool(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Rows of each toolkit."""
+    found: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[row["tool"]].append(row)
+    return found
+
+
+def mean(rows: Iterable[Row], figure: Callable[[Row], float | None]) -> float:
+    """Mean of a figure over the rows that have it."""
+    return float(np.mean([value for row in rows if (value := figure(row)) is not None]))
+
+
+def against_best(rows: list[Row]) -> str:
+    """Ours against the best peer of each baseline, and every baseline where ours agrees less with the float file."""
+    cells: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        if not row.get("failed"):
+            cells[cell(row)].append(row)
+    counts: dict[str, list[int]] = {"agreement": [0, 0, 0], "auc": [0, 0, 0], "accuracy": [0, 0, 0]}
+    lost = []
+    for key, found in sorted(cells.items()):
+        ours, peers = [[row for row in found if row["tool"].startswith(OURS) is mine] for mine in (True, False)]
+        if not ours or not peers:
+            continue
+        for metric, count in counts.items():
+            mine, theirs = (max(number(row, metric) or 0.0 for row in side) for side in (ours, peers))
+            count[0 if mine > theirs else 1 if mine == theirs else 2] += 1
+        mine, best = (max(side, key=lambda row: number(row, "agreement") or 0.0) for side in (ours, peers))
+        if (number(mine, "agreement") or 0.0) < (number(best, "agreement") or 0.0):
+            lost.append(f"{' '.join(key)} ({mine['agreement']} against {best['agreement']}, {best['tool']})")
+    if not sum(counts["agreement"]):
+        return ""
+    told = "; ".join(f"{metric} above {count[0]}, equal {count[1]}, below {count[2]}" for metric, count in counts.items())
+    return f"Against the best peer of each baseline: {told}.\n" + (f"\nAgreement below: {'; '.join(lost)}.\n" if lost else "")
+
+
+def reasons(rows: list[Row]) -> str:
+    """What a toolkit did not answer, and why."""
+    failed: dict[tuple[str, str], int] = defaultdict(int)
+    for row in rows:
+        if row.get("failed"):
+            failed[(row["tool"], str(row["failed"]))] += 1
+    return "\n".join(f"- {tool}, {count} baselines: `{reason}`" for (tool, reason), count in sorted(failed.items())) + (
+        "\n" if failed else ""
+    )
