@@ -186,6 +186,10 @@ def _evidence(pair: Pair, classes: Sequence[str], external: tuple[Pair, ...]) ->
             {"recipe": "mse", "auc": 0.9841, "nll": 0.1366},
             {"recipe": "entropy", "auc": 0.9838, "nll": 0.1402},
         ),
+        layers_on_tune=(
+            {"layer": "layer1.0.conv1", "weights": 2304, "bits": "w4a4", "w4a4": 0.0027, "w2a2": 0.0362},
+            {"layer": "layer3.2.conv2", "weights": 36864, "bits": "w2a2", "w4a4": 0.0001, "w2a2": 0.0085},
+        ),
         not_shown=(
             "Whether the float file itself is good enough: only the loss against it was tested.",
             "Other hospitals, scanners and age groups: every picture comes from one source.",

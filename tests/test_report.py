@@ -305,3 +305,8 @@ def _luminance(colour: str) -> float:
 
 def _channels(colour: str) -> list[int]:
     return [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+
+
+def test_the_bits_of_every_layer_are_shown() -> None:
+    page = render(**sample())
+    assert "The bits of every layer" in page and "layer3.2.conv2" in page and "w2a2" in page

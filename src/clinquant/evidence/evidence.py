@@ -131,6 +131,8 @@ class Evidence:
         findings, agreement, flips ...: of the locked test set (see `Pair`).
         claims: as written down before the test set was read; `claims_sha256` is their hash.
         model: architecture, bits (as printed: `w8a8 (7-bit weights)`), target, recipe, size, parameters, initial weights.
+        recipes_on_tune: what every recipe that was tried did there, in order.
+        layers_on_tune: where widths were mixed, every layer's bits and what narrowing it alone adds to the divergence, nats.
         audits: what the runtime computes in integers, of each file.
         external: the same pair of files on test sets of other hospitals (`--test`).
         not_shown: plain sentences on what this evidence does not show.
@@ -158,6 +160,7 @@ class Evidence:
     audits: dict[str, IntegerAudit] = field(default_factory=dict)
     external: tuple[Pair, ...] = ()
     recipes_on_tune: tuple[dict[str, str | float], ...] = ()
+    layers_on_tune: tuple[dict[str, str | float], ...] = ()
     not_shown: tuple[str, ...] = ()
     parents: dict[str, str] = field(default_factory=dict)
     clinquant: str = ""

@@ -114,6 +114,10 @@ def prove(run: Run, study: Study, split: Split, claims: Claims, external: Mappin
         audits=audits,
         external=others,
         recipes_on_tune=tuple({key: value for key, value in vars(found).items() if value is not None} for found in trials.trials),
+        layers_on_tune=tuple(
+            {"layer": row.layer, "weights": row.weights, "bits": f"w{row.weight}a{row.activation}", **row.divergence}
+            for row in trials.layers
+        ),
         not_shown=tuple(not_shown(study, pair.test, cards["integer"], bool(others))),
         parents={name: run.sha256(f"{name}.json") for name in ("study", "split", "claims")}
         | {f"{part}.{file}": run.sha256(f"predictions/{part}.{file}.csv") for part in ("tune", "test") for file in FILES},
@@ -179,13 +183,15 @@ def _pair(
 def _model(run: Run, card: Card, recipe: str) -> dict[str, str | int | float | None]:
     from clinquant.lab.quantize.quantized import QuantizedNetwork
 
+    quantized = QuantizedNetwork.load(run.directory)
     return {
         "architecture": card.architecture,
         "bits": printed_bits(card),
+        "bits_a_weight": round(quantized.mean_weight_bits, 2),
         "target": card.target,
         "recipe": recipe,
         "size": card.preprocess.size,
-        "parameters": QuantizedNetwork.load(run.directory).network.parameter_count,
+        "parameters": quantized.network.parameter_count,
         "weights": card.weights,
     }
 

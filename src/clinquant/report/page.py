@@ -25,7 +25,7 @@ from clinquant.report.sections.findings import by_role, forest
 from clinquant.report.sections.flips import ClassMaps, Images, flips
 from clinquant.report.sections.keyfigures import key_figures
 from clinquant.report.sections.provenance import model_rows, parent_rows, plan_rows, provenance, reads
-from clinquant.report.sections.recipes import recipes
+from clinquant.report.sections.recipes import layers, recipes
 from clinquant.report.sections.speed import TYPE_COLUMNS, integers, measures
 from clinquant.report.sections.verdict import outcome, test_set
 from clinquant.report.wording import counted, plain
@@ -91,6 +91,7 @@ def render(
             type_columns=TYPE_COLUMNS,
             externals=externals(evidence),
             recipes=recipes(evidence),
+            layers=layers(evidence),
             model=model_rows(evidence),
             provenance=provenance(evidence, plan),
             parents=parent_rows(evidence, predictions),

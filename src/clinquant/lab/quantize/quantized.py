@@ -39,6 +39,13 @@ class QuantizedNetwork:
     card: Card
     recipe: str
 
+    @property
+    def mean_weight_bits(self) -> float:
+        """Bits a weight as stored, over all layers: 7-bit codes take a byte."""
+        sizes = {name: self.network[name].params["weight"].size for name in self.weights}
+        stored = {name: grid.spec.bits if grid.spec.bits in (2, 4) else 8 for name, grid in self.weights.items()}
+        return sum(stored[name] * size for name, size in sizes.items()) / sum(sizes.values())
+
     def save(self, directory: Path) -> None:
         """Writes `quantized.safetensors` and `quantized.json`, each atomically, the JSON last."""
         from safetensors.numpy import save_file

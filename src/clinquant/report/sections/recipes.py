@@ -10,7 +10,7 @@ from clinquant.report.wording import significant
 
 @dataclass(frozen=True)
 class Recipes:
-    """A table: column names, then a row a candidate with its cells and whether it is the one that was shipped."""
+    """A table: column names, then rows of cells, each with whether it is marked (the candidate that was shipped)."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[tuple[str, ...], bool], ...]
@@ -26,6 +26,15 @@ def recipes(evidence: Evidence) -> Recipes | None:
         (tuple(_cell(row.get(key)) for key in keys), chosen is not None and chosen in row.values()) for row in evidence.recipes_on_tune
     )
     return Recipes(tuple(column_name(key) for key in keys), rows)
+
+
+def layers(evidence: Evidence) -> Recipes | None:
+    """Every layer's bits and what narrowing it alone adds to the divergence; None where all are alike."""
+    if not evidence.layers_on_tune:
+        return None
+    keys = list(dict.fromkeys(key for row in evidence.layers_on_tune for key in row))
+    rows = tuple((tuple(_cell(row.get(key)) for key in keys), False) for row in evidence.layers_on_tune)
+    return Recipes(tuple(key if key.startswith("w") and key[1:2].isdigit() else column_name(key) for key in keys), rows)
 
 
 def column_name(key: str) -> str:
