@@ -34,6 +34,7 @@ from clinquant.edge.machine import machine
 from clinquant.lab.architectures import ARCHITECTURES
 from clinquant.lab.classifier import Classifier
 from clinquant.lab.fit import Run, reproducible
+from clinquant.lab.guide import Guide
 from clinquant.lab.plan import TrainingPlan
 from clinquant.lab.quantize.execute import normalised
 from clinquant.lab.quantize.fused.build import library
@@ -72,13 +73,13 @@ def module_of(way: str, classifier: Classifier, start: Model) -> nn.Module:
 
 def step_of(module: nn.Module, plan: TrainingPlan, pixels: np.ndarray, folder: Path) -> Callable[[], float]:
     """One step as `fit` takes it, augmentation and averaging apart; it returns its seconds."""
-    run = Run(module.train(), plan, len(pixels), "", folder)
+    run = Run(module.train(), plan, len(pixels), "", folder, Guide())
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
     labels = np.arange(len(pixels)) % 2
 
     def step() -> float:
         begun = time.perf_counter()
-        loss = run.loss(run.forward(images), labels, smoothing=0.05)
+        loss = run.loss(run.forward(run.module, images), labels, smoothing=0.05)
         run.optimizer.zero_grad()
         loss.backward()
         run.optimizer.step()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from clinquant.lab.fit import run_key
-from clinquant.lab.quantize.fake_quant import LSQ, PACT
+from clinquant.lab.quantize.fake_quant import LSQ, METHODS, PACT, FakeQuantizer, LSQPlus
 from clinquant.lab.quantize.fused import build
 from clinquant.lab.quantize.fused.execute import FusedStep
 from clinquant.lab.quantize.fused.operators import ABSENT, NARROW, OWN, Clip, activation, can_fuse, weights
@@ -46,7 +46,7 @@ def close(found: Tensor, expected: Tensor, relative: float) -> bool:
 
 def outcome(
     function: object,
-    quantizer_type: type[LSQ] | type[PACT],
+    quantizer_type: type[FakeQuantizer],
     shape: tuple[int, ...],
     where: int,
     skips: bool,
@@ -60,7 +60,8 @@ def outcome(
     if norm is not None:
         nn.init.uniform_(norm.weight, 0.5, 1.5, generator=generator)
         nn.init.normal_(norm.bias, 0.3, 0.5, generator=generator)
-    quantizer = quantizer_type(torch.tensor(0.113), 0, 15) if where != ABSENT else None
+    low = -3 if quantizer_type is LSQPlus else 0  # the range of LSQ+ ends within the clip's
+    quantizer = quantizer_type(torch.tensor(0.113), low, low + 15) if where != ABSENT else None
     x, added = x.requires_grad_(), added.requires_grad_()
     y, q = function(x, added if skips else None, norm, Clip(low=0.0, high=2.1), quantizer, where)
     loss = sum((given.float() * out.float()).sum() for given, out in ((of_y, y), (of_q, q)) if out is not None)
@@ -76,8 +77,8 @@ def outcome(
 @needs_compiler
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("where", [ABSENT, OWN, NARROW])
-@pytest.mark.parametrize("kind", [LSQ, PACT])
-def test_an_operator_computes_what_torch_does(kind: type[LSQ] | type[PACT], where: int, shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("kind", [LSQ, LSQPlus, PACT])
+def test_an_operator_computes_what_torch_does(kind: type[FakeQuantizer], where: int, shape: tuple[int, ...]) -> None:
     """In float32: outputs and gradients within 2e-5 of plain torch's in norm; 1e-3 where, of over 10^5 codes, one may round otherwise."""
     limit = 2e-5 if math.prod(shape) < 10**5 else 1e-3
     for skips in (False, True):
@@ -116,7 +117,7 @@ def in_float32(
 @needs_compiler
 def test_without_arithmetic_before_it_a_quantizer_is_exact() -> None:
     """Values and input gradients of a quantizer alone, of activations and weights, are bit for bit those of plain torch."""
-    for kind in (LSQ, PACT):
+    for kind in (LSQ, LSQPlus, PACT):
         found, expected = (outcome(f, kind, (2, 24, 9, 9), OWN, False, False) for f in (activation, plain))
         assert torch.equal(found["q"], expected["q"]) and torch.equal(found["of_x"], expected["of_x"])
     generator = torch.Generator().manual_seed(0)
@@ -175,8 +176,8 @@ def fake_quantized(name: str, method: str = "lsq", bits: str = "w4a4") -> FakeQu
 
 
 @needs_compiler
-@pytest.mark.parametrize("method", ["lsq", "pact"])
-@pytest.mark.parametrize("name", ["branches", "plain"])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", ["branches", "plain", "small_hard_swish"])
 def test_a_network_s_step_is_that_of_plain_torch(name: str, method: str) -> None:
     """In float32 logits, gradients and running statistics of one step agree within 1e-4 in norm."""
     seen = []

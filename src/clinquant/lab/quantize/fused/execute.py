@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from clinquant.core.graph import Node
-from clinquant.lab.quantize.fake_quant import LSQ, PACT
+from clinquant.lab.quantize.fake_quant import LSQ, PACT, LSQPlus
 from clinquant.lab.quantize.fused.build import library
-from clinquant.lab.quantize.fused.operators import ABSENT, NARROW, OWN, Clip, activation, can_fuse, weights
+from clinquant.lab.quantize.fused.operators import ABSENT, NARROW, OWN, Clip, Learner, activation, can_fuse, weights
 from clinquant.lab.quantize.fused.plan import Chain, chains
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class FusedStep:
             for name in node.inputs:
                 if (key := module.narrow(name, node)) is not None:
                     self.copied.setdefault(name, key)
-        self.weighted = [name for name in sorted(module.inner) if _learner(module.weight_quantizers[module.key(name)], axis=0)]
+        self.weighted = [name for name in sorted(module.inner) if _learns_weight_step(module.weight_quantizers[module.key(name)])]
 
     @staticmethod
     def of(module: FakeQuantized) -> FusedStep | None:
@@ -101,8 +101,12 @@ def _quantized(value: Tensor, quantizer: nn.Module) -> Tensor:
     return torch.as_tensor(activation(value, None, None, Clip(), learner, OWN)[1])
 
 
-def _learner(quantizer: nn.Module, axis: int | None = None) -> LSQ | PACT | None:
-    """The quantizer, if the kernels know its formula and it has its steps along `axis`."""
-    if type(quantizer) is LSQ:
-        return quantizer if quantizer.axis == axis and not quantizer.odd else None
-    return quantizer if type(quantizer) is PACT and quantizer.axis is axis is None else None
+def _learner(quantizer: nn.Module) -> Learner | None:
+    """An activation's quantizer, if the kernels know its formula and it has one step."""
+    kinds = (LSQ, LSQPlus, PACT)
+    known = isinstance(quantizer, kinds) and type(quantizer) in kinds and quantizer.axis is None and not quantizer.odd
+    return quantizer if known else None  # type: ignore[return-value]
+
+
+def _learns_weight_step(quantizer: nn.Module) -> bool:
+    return type(quantizer) is LSQ and quantizer.axis == 0 and not quantizer.odd

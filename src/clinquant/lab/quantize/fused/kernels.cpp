@@ -105,16 +105,17 @@ template <class T> inline void store_some(T* p, Floats v, int64_t n) {
 
 // A quantizer with one step: v_hat = round(clip(v / step, low, high)) step.
 struct Grid {
-  Floats step, inverse, low, high, end, learns_rounding;
-  // learns_rounding: 1 where the step's gradient inside is round(v/s) - v/s (LSQ), 0 where it is 0 (PACT); `end`: first v/s outside.
-  Grid(float step_, float low_, float high_, int lsq)
+  Floats step, inverse, low, high, end, learns_rounding, base;
+  // learns_rounding: 1 where the step's gradient inside is round(v/s) - v/s (LSQ), 0 where it is 0 (PACT); `end`: first v/s outside;
+  // base: what is taken off the code where that is the step's gradient, the lowest code where the offset is learnt (LSQ+).
+  Grid(float step_, float low_, float high_, int lsq, float base_)
       : step(fill(step_)), inverse(fill(1 / step_)), low(fill(low_)), high(fill(high_)),
-        end(fill(lsq ? std::nextafter(high_, INFINITY) : high_)), learns_rounding(fill(lsq ? 1.0f : 0.0f)) {}
+        end(fill(lsq ? std::nextafter(high_, INFINITY) : high_)), learns_rounding(fill(lsq ? 1.0f : 0.0f)), base(fill(base_)) {}
   Floats value(Floats v) const { return nearest(clip(divided(v, step, inverse), low, high)) * step; }
   Mask gradient(Floats x, Floats& of_step) const {
     const Floats v = divided(x, step, inverse), code = nearest(clip(v, low, high));
     const Mask inside = at_least(v, low) & above(end, v);
-    of_step = where(inside, (code - v) * learns_rounding, code);
+    of_step = where(inside, (code - v) * learns_rounding, code - base);
     return inside;
   }
 };
@@ -129,13 +130,13 @@ struct Job {
   double momentum, epsilon;
   float clip_low, clip_high;               // the activation, infinite where there is none
   int32_t quantized;                       // 0: not; 1: the output itself; 2: a narrow copy
-  int32_t lsq;
+  int32_t lsq, learns_offset;
   float step, low, high;
   void *y, *q;                             // forward: output, quantized output
   const void *gradient_y, *gradient_q;     // backward, either may be absent
   void *gradient_x, *gradient_skip;
   float *gradient_gamma, *gradient_beta;   // [channels]
-  double* gradient_step;                   // []
+  double *gradient_step, *gradient_offset; // []; that of the offset: the sum outside the range
   int32_t threads;
 };
 
@@ -272,7 +273,7 @@ template <class T, bool NORM, bool SKIP, int QUANTIZED> void forward_as(const Jo
   if (NORM) norm_statistics<T>(job, cut);
   const Coefficients coefficients(job, cut);
   const Value<NORM, SKIP> value{coefficients.factor.data(), coefficients.offset.data()};
-  const Grid grid(job.step, job.low, job.high, job.lsq);
+  const Grid grid(job.step, job.low, job.high, job.lsq, job.learns_offset ? job.low : 0.0f);
   const Floats low = fill(job.clip_low), high = fill(job.clip_high);
   const T *x = (const T*)job.x, *skip = (const T*)job.skip;
   T *y = (T*)job.y, *q = (T*)job.q;
@@ -297,7 +298,7 @@ template <class T, bool NORM, bool SKIP, int QUANTIZED> void backward_as(const J
   const Cut cut(job);
   const Coefficients coefficients(job, cut);
   const Value<NORM, SKIP> value{coefficients.factor.data(), coefficients.offset.data()};
-  const Grid grid(job.step, job.low, job.high, job.lsq);
+  const Grid grid(job.step, job.low, job.high, job.lsq, job.learns_offset ? job.low : 0.0f);
   const Floats low = fill(job.clip_low), high = fill(job.clip_high);
   const T *x = (const T*)job.x, *skip = (const T*)job.skip;
   const T *of_y = QUANTIZED == 1 ? nullptr : (const T*)job.gradient_y, *of_q = QUANTIZED ? (const T*)job.gradient_q : nullptr;
@@ -305,52 +306,60 @@ template <class T, bool NORM, bool SKIP, int QUANTIZED> void backward_as(const J
   const int64_t channels = job.channels, rest = cut.periods * cut.period, period = cut.period;
   const auto whole = [](const T* p, int64_t at) { return p ? load(p + at) : Floats{}; };
   const auto some = [](const T* p, int64_t at, int64_t n) { return p ? load_some(p + at, n) : Floats{}; };
-  // Gradient before the clip; `step` becomes that of the step.
-  const auto gradient = [=](Floats v, Floats added, Floats gy, Floats gq, int64_t i, Floats& step) {
+  // Gradient before the clip; `step` becomes that of the step, `outside` what falls outside the range.
+  const auto gradient = [=](Floats v, Floats added, Floats gy, Floats gq, int64_t i, Floats& step, Floats& outside) {
     const Floats z = value(v, added, i);
     Floats g = gy;
     if (QUANTIZED) {
       const Floats y = clip(z, low, high);
       Floats term;
       const Mask inside = grid.gradient(QUANTIZED == 2 ? rounded_to(of_x, y) : y, term);
+      const Floats passed = where(inside, gq);
       step = term * gq;
-      g = QUANTIZED == 1 ? where(inside, gq) : gy + where(inside, gq);
+      outside = gq - passed;
+      g = QUANTIZED == 1 ? passed : gy + passed;
     }
     return where(above(z, low) & above(high, z), g);
   };
-  Sums<3> sums(cut);
+  Sums<4> sums(cut);
+  const bool offset = job.learns_offset;
   float* near = sums.near.data();
   const float* mean = coefficients.mean.data();
-  const auto add = [=](int64_t block, int64_t i, Floats g, Floats v, Floats step) {
-    float* to = near + block * 3 * period + i;
+  const auto add = [=](int64_t block, int64_t i, Floats g, Floats v, Floats step, Floats outside) {
+    float* to = near + block * 4 * period + i;
     if (NORM) {
       store(to, load(to) + g);
       store(to + period, load(to + period) + g * (v - load(mean + i)));
     }
     if (QUANTIZED) store(to + 2 * period, load(to + 2 * period) + step);
+    if (QUANTIZED && offset) store(to + 3 * period, load(to + 3 * period) + outside);
   };
   sweep(cut, job.threads, [=](int64_t block, int64_t at, int64_t i) {
     const Floats v = load(x + at);
-    Floats step{};
-    Floats g = gradient(v, SKIP ? load(skip + at) : Floats{}, whole(of_y, at), whole(of_q, at), i, step);
+    Floats step{}, outside{};
+    Floats g = gradient(v, SKIP ? load(skip + at) : Floats{}, whole(of_y, at), whole(of_q, at), i, step, outside);
     if (SKIP) { g = rounded_to(of_x, g); store(of_skip + at, g); }
     if (!NORM) store(of_x + at, g);
-    add(block, i, g, v, step);
+    add(block, i, g, v, step, outside);
   }, [&](int64_t block) { sums.flush(block); });
   for (int64_t i = 0; i < cut.tail; i += LANES) {
     const int64_t n = std::min<int64_t>(LANES, cut.tail - i), at = rest + i;
     const Floats v = load_some(x + at, n);
-    Floats step{};
-    Floats g = gradient(v, some(SKIP ? skip : nullptr, at, n), some(of_y, at, n), some(of_q, at, n), i, step);
+    Floats step{}, outside{};
+    Floats g = gradient(v, some(SKIP ? skip : nullptr, at, n), some(of_y, at, n), some(of_q, at, n), i, step, outside);
     if (SKIP) { g = rounded_to(of_x, g); store_some(of_skip + at, g, n); }
     if (!NORM) store_some(of_x + at, g, n);
-    add(0, i, g, v, step);
+    add(0, i, g, v, step, outside);
   }
   sums.flush(0);
   const Array<double> total = sums.by_channel(channels);
-  double of_step = 0;
-  for (int64_t c = 0; c < channels; c++) of_step += total[2 * channels + c];
-  if (QUANTIZED) *job.gradient_step = of_step;
+  if (QUANTIZED) {
+    *job.gradient_step = *job.gradient_offset = 0;
+    for (int64_t c = 0; c < channels; c++) {
+      *job.gradient_step += total[2 * channels + c];
+      *job.gradient_offset += total[3 * channels + c];
+    }
+  }
   if (!NORM) return;
   Array<float> constant(channels), slope(channels);
   for (int64_t c = 0; c < channels; c++) {
@@ -366,15 +375,15 @@ template <class T, bool NORM, bool SKIP, int QUANTIZED> void backward_as(const J
   const auto of_input = [=](Floats g, Floats v, int64_t i) { return load(factors + i) * g + load(constants + i) + load(slopes + i) * v; };
   sweep(cut, job.threads, [=](int64_t, int64_t at, int64_t i) {
     const Floats v = load(x + at);
-    Floats step{};
-    const Floats g = SKIP ? load(of_skip + at) : gradient(v, Floats{}, whole(of_y, at), whole(of_q, at), i, step);
+    Floats step{}, outside{};
+    const Floats g = SKIP ? load(of_skip + at) : gradient(v, Floats{}, whole(of_y, at), whole(of_q, at), i, step, outside);
     store(of_x + at, of_input(g, v, i));
   }, [](int64_t) {});
   for (int64_t i = 0; i < cut.tail; i += LANES) {
     const int64_t n = std::min<int64_t>(LANES, cut.tail - i), at = rest + i;
     const Floats v = load_some(x + at, n);
-    Floats step{};
-    const Floats g = SKIP ? load_some(of_skip + at, n) : gradient(v, Floats{}, some(of_y, at, n), some(of_q, at, n), i, step);
+    Floats step{}, outside{};
+    const Floats g = SKIP ? load_some(of_skip + at, n) : gradient(v, Floats{}, some(of_y, at, n), some(of_q, at, n), i, step, outside);
     store_some(of_x + at, of_input(g, v, i), n);
   }
 }
@@ -400,7 +409,7 @@ struct Weights {
 };
 
 template <class T> void weights_forward(const Weights& w, int64_t channel) {
-  const Grid grid(w.step[channel], w.low, w.high, 1);
+  const Grid grid(w.step[channel], w.low, w.high, 1, 0.0f);
   const float* x = w.weight + channel * w.size;
   T* q = (T*)w.q + channel * w.size;
   int64_t i = 0;
@@ -409,7 +418,7 @@ template <class T> void weights_forward(const Weights& w, int64_t channel) {
 }
 
 template <class T> void weights_backward(const Weights& w, int64_t channel) {
-  const Grid grid(w.step[channel], w.low, w.high, 1);
+  const Grid grid(w.step[channel], w.low, w.high, 1, 0.0f);
   const float* x = w.weight + channel * w.size;
   const T* of_q = (const T*)w.gradient_q + channel * w.size;
   float* out = w.gradient + channel * w.size;

@@ -14,11 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clinquant.lab.quantize.fake_quant import LSQ, PACT
+from clinquant.lab.quantize.fake_quant import LSQ, PACT, LSQPlus
 from clinquant.lab.quantize.fake_quant.pact import SMALLEST
 from clinquant.lab.quantize.fused.build import library
 
 TYPES = (torch.float32, torch.bfloat16)
+Learner = LSQ | LSQPlus | PACT
+"""Activation quantizers that the kernels know."""
 ABSENT, OWN, NARROW = 0, 1, 2
 """Where a quantizer stands: nowhere, on the output itself, on a narrow copy beside it."""
 
@@ -37,10 +39,10 @@ class _Job(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("x", "skip", "gamma", "beta", "statistics", "running_mean", "running_variance")),
         *((name, ctypes.c_double) for name in ("momentum", "epsilon")),
         *((name, ctypes.c_float) for name in ("clip_low", "clip_high")),
-        *((name, ctypes.c_int32) for name in ("quantized", "lsq")),
+        *((name, ctypes.c_int32) for name in ("quantized", "lsq", "learns_offset")),
         *((name, ctypes.c_float) for name in ("step", "low", "high")),
         *((name, ctypes.c_void_p) for name in ("y", "q", "gradient_y", "gradient_q", "gradient_x", "gradient_skip")),
-        *((name, ctypes.c_void_p) for name in ("gradient_gamma", "gradient_beta", "gradient_step")),
+        *((name, ctypes.c_void_p) for name in ("gradient_gamma", "gradient_beta", "gradient_step", "gradient_offset")),
         ("threads", ctypes.c_int32),
     ]
 
@@ -60,7 +62,7 @@ def can_fuse(x: Tensor) -> bool:
 
 
 def activation(
-    x: Tensor, skip: Tensor | None, norm: nn.BatchNorm2d | None, clip: Clip, quantizer: LSQ | PACT | None, where: int
+    x: Tensor, skip: Tensor | None, norm: nn.BatchNorm2d | None, clip: Clip, quantizer: Learner | None, where: int
 ) -> tuple[Tensor | None, Tensor | None]:
     """(y, q): y = clip(norm(x) + skip), absent where the quantizer is its own; q = y on the quantizer's grid, absent without one.
 
@@ -74,7 +76,8 @@ def activation(
     """
     gamma, beta = (norm.weight, norm.bias) if norm is not None else (None, None)
     learnt = None if quantizer is None else quantizer.level if isinstance(quantizer, PACT) else quantizer.log_scale
-    return _Activation.apply(x, skip, gamma, beta, learnt, norm, clip, quantizer, where)  # type: ignore[no-any-return, no-untyped-call]
+    offset = quantizer.offset if isinstance(quantizer, LSQPlus) else None
+    return _Activation.apply(x, skip, gamma, beta, learnt, offset, norm, clip, quantizer, where)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def weights(layers: Sequence[tuple[Tensor, LSQ]], dtype: torch.dtype) -> list[Tensor]:
@@ -93,9 +96,10 @@ class _Activation(torch.autograd.Function):
         gamma: Tensor | None,
         beta: Tensor | None,
         learnt: Tensor | None,
+        offset: Tensor | None,
         norm: nn.BatchNorm2d | None,
         clip: Clip,
-        quantizer: LSQ | PACT | None,
+        quantizer: Learner | None,
         where: int,
     ) -> tuple[Tensor | None, Tensor | None]:
         job = _Job(channels=x.shape[1], rows=x.numel() // x.shape[1], x=x.data_ptr(), threads=torch.get_num_threads(), quantized=where)
@@ -115,29 +119,31 @@ class _Activation(torch.autograd.Function):
         q = torch.empty_like(x) if where != ABSENT else None
         job.y, job.q = (0 if y is None else y.data_ptr()), (0 if q is None else q.data_ptr())
         _run(job, x.dtype, backward=False)
-        ctx.save_for_backward(x, skip, gamma, beta, statistics, learnt)
-        ctx.job, ctx.is_log, ctx.high = job, isinstance(quantizer, LSQ), quantizer.high if quantizer is not None else 0
+        ctx.save_for_backward(x, skip, gamma, beta, statistics, learnt, offset)
+        ctx.job, ctx.quantizer = job, quantizer
         ctx.set_materialize_grads(False)
         return y, q
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        x, skip, gamma, beta, _, learnt = ctx.saved_tensors
+        x, skip, gamma, beta, _, learnt, offset = ctx.saved_tensors
         job: _Job = ctx.job
         of_y, of_q = (None if g is None else g.to(x.dtype).contiguous(memory_format=torch.channels_last) for g in gradients)
         job.gradient_y, job.gradient_q = (0 if g is None else g.data_ptr() for g in (of_y, of_q))
         of_x = torch.empty_like(x)
         of_skip = None if skip is None else torch.empty_like(skip)
         of_gamma, of_beta = (None, None) if gamma is None else (torch.empty_like(gamma), torch.empty_like(beta))
-        of_step = ctypes.c_double()
-        job.gradient_x, job.gradient_step = of_x.data_ptr(), ctypes.addressof(of_step)
+        of_step, of_offset = ctypes.c_double(), ctypes.c_double()
+        job.gradient_x, job.gradient_step, job.gradient_offset = of_x.data_ptr(), ctypes.addressof(of_step), ctypes.addressof(of_offset)
         if of_skip is not None:
             job.gradient_skip = of_skip.data_ptr()
         if of_gamma is not None and of_beta is not None:
             job.gradient_gamma, job.gradient_beta = of_gamma.data_ptr(), of_beta.data_ptr()
         _run(job, x.dtype, backward=True)
-        of_learnt = None if learnt is None else torch.full_like(learnt, _of_learnt(of_step.value, job, learnt))
-        return of_x, of_skip, of_gamma, of_beta, of_learnt, None, None, None, None
+        learns = (0.0, 0.0) if learnt is None else _of_learnt(ctx.quantizer, job, of_step.value, of_offset.value)
+        of_learnt = None if learnt is None else torch.full_like(learnt, learns[0])
+        of_low = None if offset is None else torch.full_like(offset, learns[1])
+        return of_x, of_skip, of_gamma, of_beta, of_learnt, of_low, None, None, None, None
 
 
 class _Weights(torch.autograd.Function):
@@ -185,16 +191,20 @@ def _running(job: _Job, norm: nn.BatchNorm2d) -> None:
     job.epsilon, job.running_mean, job.running_variance = norm.eps, norm.running_mean.data_ptr(), norm.running_var.data_ptr()
 
 
-def _grid(job: _Job, quantizer: LSQ | PACT) -> None:
-    job.low, job.high, job.lsq = quantizer.low, quantizer.high, isinstance(quantizer, LSQ)
-    job.step = float(quantizer.scale.detach())
+def _grid(job: _Job, quantizer: Learner) -> None:
+    job.low, job.high, job.lsq, job.step = quantizer.low, quantizer.high, not isinstance(quantizer, PACT), float(quantizer.scale.detach())
+    if isinstance(quantizer, LSQPlus):
+        job.low, job.learns_offset = -float(quantizer.zero.detach()), True
+        job.high = job.low + quantizer.high - quantizer.low
 
 
-def _of_learnt(of_step: float, job: _Job, learnt: Tensor) -> float:
-    """Gradient of LSQ's log_scale, or of PACT's level."""
-    if job.lsq:
-        return float(of_step * (job.rows * job.channels * job.high) ** -0.5 * job.step)
-    return float(of_step / job.high) if float(learnt) >= SMALLEST else 0.0
+def _of_learnt(quantizer: Learner, job: _Job, of_step: float, of_offset: float) -> tuple[float, float]:
+    """Gradients of LSQ's and LSQ+'s log_scale, or of PACT's level, and of LSQ+'s offset."""
+    if isinstance(quantizer, PACT):
+        return (of_step / job.high if float(quantizer.level.detach()) >= SMALLEST else 0.0), 0.0
+    levels = quantizer.high - quantizer.low if isinstance(quantizer, LSQPlus) else quantizer.high
+    balance = (job.rows * job.channels * levels) ** -0.5
+    return of_step * balance * job.step, (of_offset * balance * float(torch.as_tensor(quantizer.unit)) if isinstance(quantizer, LSQPlus) else 0.0)
 
 
 def _dense(weight: Tensor) -> Tensor:
