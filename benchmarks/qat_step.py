@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -130,11 +131,11 @@ def row(name: str, bits: str, threads: int, times: dict[str, np.ndarray]) -> dic
 
 
 def main() -> None:
-    """Measures and writes the CSV."""
+    """Measures and writes the CSV, a row as soon as it is known."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--bits", default="w4a4")
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS))
     parser.add_argument("--ways", nargs="*", default=list(WAYS))
@@ -142,22 +143,19 @@ def main() -> None:
     if library() is None:
         raise SystemExit("the kernels are not available: a C++ compiler is needed")
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        for name in asked.networks:
-            found = row(
-                name, asked.bits, asked.threads, measure(name, asked.bits, asked.threads, asked.rounds, Path(folder), tuple(asked.ways))
-            )
-            rows.append(
-                found | {"rounds": asked.rounds, "torch_version": torch.__version__, "machine": machine(), "clinquant": __version__}
-            )
-            print(rows[-1], flush=True)
-    text = io.StringIO()
-    text.write(f"# python {shlex.join(sys.argv)}\n")
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    if asked.out:
-        write_text(asked.out, text.getvalue())
+    for name, threads in product(asked.networks, asked.threads):
+        with tempfile.TemporaryDirectory() as folder:
+            times = measure(name, asked.bits, threads, asked.rounds, Path(folder), tuple(asked.ways))
+        found = row(name, asked.bits, threads, times) | {"rounds": asked.rounds}
+        rows.append(found | {"torch_version": torch.__version__, "machine": machine(), "clinquant": __version__})
+        print(rows[-1], flush=True)
+        text = io.StringIO()
+        text.write(f"# python {shlex.join(sys.argv)}\n")
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        if asked.out:
+            write_text(asked.out, text.getvalue())
 
 
 if __name__ == "__main__":

@@ -204,7 +204,8 @@ def _of_learnt(quantizer: Learner, job: _Job, of_step: float, of_offset: float) 
         return (of_step / job.high if float(quantizer.level.detach()) >= SMALLEST else 0.0), 0.0
     levels = quantizer.high - quantizer.low if isinstance(quantizer, LSQPlus) else quantizer.high
     balance = (job.rows * job.channels * levels) ** -0.5
-    return of_step * balance * job.step, (of_offset * balance * float(torch.as_tensor(quantizer.unit)) if isinstance(quantizer, LSQPlus) else 0.0)
+    unit = float(torch.as_tensor(quantizer.unit)) if isinstance(quantizer, LSQPlus) else 0.0
+    return of_step * balance * job.step, of_offset * balance * unit
 
 
 def _dense(weight: Tensor) -> Tensor:
