@@ -13,7 +13,8 @@ import torch.nn.functional as F
 
 from clinquant.core.affine import dequantize, quantize
 from clinquant.core.errors import ClinquantError
-from clinquant.core.graph import Node
+from clinquant.core.graph import Network, Node
+from clinquant.core.preprocess import Preprocess
 from clinquant.core.reference import execute
 from clinquant.lab.quantize.execute import RULES, Executor
 from clinquant.lab.quantize.fake_quant.affine import inverse_rectified_sigmoid, rectified_sigmoid
@@ -21,8 +22,9 @@ from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.model import Calibration, Model, Pass
 from clinquant.lab.quantize.moments import Moments, activation_moments, clipped
 from clinquant.lab.quantize.on_grids import OnGrids
-from clinquant.lab.quantize.passes import AdaRound, Calibrate, CorrectBias, FoldBatchNorm, PutOnGrids
+from clinquant.lab.quantize.passes import AdaRound, Calibrate, CorrectBias, Equalize, FoldBatchNorm, PutOnGrids
 from clinquant.lab.quantize.passes.correct_bias import by_batch_norm, expected
+from clinquant.lab.quantize.passes.equalize import absorbed, channel_ranges, equalized, input_ranges, pairs, without_bounds
 from clinquant.lab.quantize.passes.reconstruct import Twins, bytes_an_image, images_within, positions
 from clinquant.lab.quantize.recipes import begin, run_recipes
 from clinquant.lab.quantize.rounding import Problem, Rounded, Schedule, _Learner, learn_rounding
@@ -285,3 +287,109 @@ def test_passes_on_grids_say_what_they_need(made: Pass) -> None:
     with pytest.raises(ClinquantError) as raised:
         run_recipes(begin(source, "w4a4"), seen, {"wrong": (FoldBatchNorm(), Calibrate(), made)})
     assert raised.value.code == "pass-order" and "PutOnGrids" in raised.value.fix
+
+
+def pair_oracle(w1: np.ndarray, w2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Equation 11 of the paper, channel by channel."""
+    w1, w2 = w1.copy(), w2.copy()
+    for i in range(len(w1)):
+        r1, r2 = np.abs(w1[i]).max(), np.abs(w2[:, i]).max()
+        s = np.sqrt(r1 * r2) / r2
+        w1[i], w2[:, i] = w1[i] / s, w2[:, i] * s
+    return w1, w2
+
+
+def chain(*weights: np.ndarray, groups: tuple[int, ...]) -> list[Node]:
+    """Convolutions with ReLU between them."""
+    nodes = [Node(name="input", op="input")]
+    for index, (weight, count) in enumerate(zip(weights, groups, strict=True)):
+        params = {"weight": weight.astype(np.float32), "bias": np.ones(len(weight), np.float32)}
+        attributes = {"stride": (1, 1), "pads": (0, 0, 0, 0), "dilation": (1, 1), "groups": count}
+        nodes.append(Node(name=f"conv{index}", op="conv", inputs=(nodes[-1].name,), params=params, attributes=attributes))
+        nodes.append(Node(name=f"relu{index}", op="relu", inputs=(nodes[-1].name,)))
+    return nodes
+
+
+def test_equalized_weights_are_the_papers() -> None:
+    rng = np.random.default_rng(0)
+    w1, w2 = rng.normal(size=(6, 3, 3, 3)) * rng.uniform(0.1, 9, (6, 1, 1, 1)), rng.normal(size=(4, 6, 1, 1))
+    network = Network(nodes=tuple(chain(w1, w2, groups=(1, 1))))
+    nodes = equalized({node.name: node for node in network}, pairs(network), {})
+    oracle = pair_oracle(w1, w2)
+    assert np.allclose(nodes["conv0"].params["weight"], oracle[0], rtol=1e-5)
+    assert np.allclose(nodes["conv1"].params["weight"], oracle[1], rtol=1e-5)
+    r1, r2 = (np.abs(w).reshape(6, -1).max(1) for w in (w1, w2.transpose(1, 0, 2, 3)))
+    assert np.allclose(nodes["conv0"].params["bias"], 1 / np.sqrt(r1 / r2), rtol=1e-5)
+
+
+def test_a_depthwise_triple_ends_at_the_cube_root_of_its_ranges() -> None:
+    rng = np.random.default_rng(1)
+    w = rng.normal(size=(5, 3, 1, 1)), rng.normal(size=(5, 1, 3, 3)) * 7, rng.normal(size=(4, 5, 1, 1)) / 3
+    network = Network(nodes=tuple(chain(*w, groups=(1, 5, 1))))
+    nodes = equalized({node.name: node for node in network}, pairs(network), {})
+    product = np.abs(w[0]).reshape(5, -1).max(1) * np.abs(w[1]).reshape(5, -1).max(1) * np.abs(w[2]).max((0, 2, 3))
+    for name, axes in (("conv0", (1, 2, 3)), ("conv1", (1, 2, 3)), ("conv2", (0, 2, 3))):
+        assert np.allclose(np.abs(nodes[name].params["weight"]).max(axes), np.cbrt(product), rtol=1e-3)
+
+
+@pytest.mark.parametrize("by", ["activations", "weights"])
+@pytest.mark.parametrize("name", [*NAMES, "every_function", "small_hard_swish"])
+def test_equalization_changes_no_answer_and_evens_ranges(name: str, by: str) -> None:
+    source = classifier(name)
+    seen = Calibration(pixels=images(source.card.preprocess.size, 24, 1), preprocess=source.card.preprocess)
+    folded = FoldBatchNorm()(begin(source, "w8a8"), seen)
+    x = next(seen.batches(99))
+    exact = Equalize(by=by, unbound=False, absorb=False)(folded, seen)  # type: ignore[arg-type]
+    before, after = Executor(folded.network)(x), Executor(exact.network)(x)
+    assert torch.allclose(before, after, atol=1e-4 * float(before.abs().max()))
+    whole = Equalize(by=by, tolerance=1.0)(folded, seen)  # type: ignore[arg-type]
+    unbound = without_bounds(folded.network, seen, 1.0)
+    before, after = Executor(unbound)(x), Executor(whole.network)(x)
+    assert float((before - after).std()) < 0.05 * float(before.std()) + 1e-4
+    found, r = pairs(unbound), channel_ranges(whole.network, seen)
+    assert len(found) == len(pairs(whole.network)) and (found or name in ("branches", "every_function"))
+    if by == "activations":
+        even = Equalize(absorb=False, tolerance=1.0)(folded, seen).network
+        r = channel_ranges(even, seen)
+        for pair in found:
+            alive = (r[pair.first] > 0) & (input_ranges(even[pair.second], len(r[pair.first])) > 0)
+            assert np.allclose(r[pair.first][alive], input_ranges(even[pair.second], len(alive))[alive], rtol=3e-2)
+
+
+def test_bounds_stay_where_they_decide() -> None:
+    first, _ = chain(10 * np.eye(3)[:, :, None, None], groups=(1,))[1:]
+    tail = (
+        Node(name="clip", op="clip", inputs=("conv0",), attributes={"low": 0.0, "high": 1e-3}),
+        Node(name="pool", op="global_average_pool", inputs=("clip",)),
+        Node(name="flatten", op="flatten", inputs=("pool",)),
+        Node(name="head", op="linear", inputs=("flatten",), params={"weight": np.eye(3, dtype=np.float32)}),
+    )
+    network = Network(nodes=(Node(name="input", op="input"), first, *tail))
+    seen = Calibration(pixels=np.random.default_rng(0).integers(150, 256, (30, 8, 8, 3), dtype=np.uint8), preprocess=Preprocess(size=8))
+    assert without_bounds(network, seen, 0.1) is network
+    assert without_bounds(network, seen, 1.0)["clip"].op == "relu"
+
+
+def test_absorbed_bias_moves_on_and_the_answer_stays() -> None:
+    rng = np.random.default_rng(2)
+    nodes = chain(rng.normal(size=(6, 3, 1, 1)), rng.normal(size=(4, 3, 1, 1)), groups=(1, 2))
+    mean, deviation = np.array([9.0, 5, 1, 0, -4, 30], np.float32), np.ones(6, np.float32)
+    nodes[1] = replace(nodes[1], params={**nodes[1].params, "bias": mean, "output_mean": mean, "output_deviation": deviation})
+    first, second = absorbed(nodes[1], nodes[3])
+    assert np.allclose(first.params["bias"], [3, 3, 1, 0, -4, 3])
+    x = torch.from_numpy(rng.uniform(-0.5, 0.5, (8, 3, 4, 4)).astype(np.float32))
+    before, after = (Executor(Network(nodes=(nodes[0], a, nodes[2], b)))(x) for a, b in ((nodes[1], nodes[3]), (first, second)))
+    assert torch.allclose(before, after, atol=1e-4)
+    padded = replace(nodes[3], attributes={**nodes[3].attributes, "pads": (1, 1, 1, 1)})
+    assert absorbed(nodes[1], padded) == (nodes[1], padded)
+
+
+def test_equalization_comes_before_calibration() -> None:
+    source = classifier("plain")
+    seen = Calibration(pixels=images(28, 4, 1), preprocess=source.card.preprocess)
+    for passes, fix in (((Equalize(),), "FoldBatchNorm"), ((FoldBatchNorm(), Calibrate(), Equalize()), "before Calibrate")):
+        if passes == (Equalize(),):
+            source = classifier("resnet20")
+        with pytest.raises(ClinquantError) as raised:
+            run_recipes(begin(source, "w8a8"), seen, {"wrong": passes})  # type: ignore[dict-item]
+        assert raised.value.code == "pass-order" and fix in raised.value.fix

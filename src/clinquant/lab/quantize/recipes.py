@@ -12,7 +12,7 @@ from clinquant.lab.classifier import Classifier
 from clinquant.lab.quantize.gates import with_gates
 from clinquant.lab.quantize.model import Calibration, Model, Pass
 from clinquant.lab.quantize.observers import MSE, Entropy, MinMax, Percentile
-from clinquant.lab.quantize.passes import AdaRound, Calibrate, CorrectBias, FoldBatchNorm, PutOnGrids
+from clinquant.lab.quantize.passes import AdaRound, Calibrate, CorrectBias, Equalize, FoldBatchNorm, PutOnGrids
 from clinquant.lab.quantize.target import PORTABLE, Target
 from clinquant.lab.quantize.trace import trace
 from clinquant.lab.quantize.widths import Widths, widths_of
@@ -30,6 +30,7 @@ RANGES: dict[str, tuple[Pass, ...]] = {
 
 RECIPES: dict[str, tuple[Pass, ...]] = {
     **RANGES,
+    "equalize": (FoldBatchNorm(), Equalize(), Calibrate(), PutOnGrids(MSE())),
     "bias_correction": (*SEEN, PutOnGrids(MSE()), CorrectBias()),
     "adaround": (*SEEN, PutOnGrids(MSE()), AdaRound()),
 }

@@ -5,12 +5,14 @@ from __future__ import annotations
 from clinquant.lab.quantize.passes.adaround import AdaRound
 from clinquant.lab.quantize.passes.calibrate import Calibrate
 from clinquant.lab.quantize.passes.correct_bias import CorrectBias
+from clinquant.lab.quantize.passes.equalize import Equalize
 from clinquant.lab.quantize.passes.fine_tune import FineTune
 from clinquant.lab.quantize.passes.fold_batch_norm import FoldBatchNorm
 from clinquant.lab.quantize.passes.put_on_grids import PutOnGrids
 
 PASSES = {
     "fold_batch_norm": FoldBatchNorm,
+    "equalize": Equalize,
     "calibrate": Calibrate,
     "put_on_grids": PutOnGrids,
     "correct_bias": CorrectBias,
@@ -18,4 +20,4 @@ PASSES = {
     "fine_tune": FineTune,
 }
 
-__all__ = ["PASSES", "AdaRound", "Calibrate", "CorrectBias", "FineTune", "FoldBatchNorm", "PutOnGrids"]
+__all__ = ["PASSES", "AdaRound", "Calibrate", "CorrectBias", "Equalize", "FineTune", "FoldBatchNorm", "PutOnGrids"]
