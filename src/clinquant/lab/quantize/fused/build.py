@@ -36,7 +36,7 @@ def library() -> ctypes.CDLL | None:
         return None
     compiler = find_compiler()
     if compiler is None:
-        log.info("no C++ compiler found: quantization-aware training runs in plain torch, about twice as slow")
+        log.info("no C++ compiler found: quantization-aware training runs in plain torch, two to three times as slow")
         return None
     try:
         return ctypes.CDLL(str(built(compiler)))
