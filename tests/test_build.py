@@ -164,6 +164,7 @@ def test_two_runs_on_one_output(built: Path) -> None:
         ({"recipe": "magic"}, "recipe-unknown"),
         ({"bits": "w9a9"}, "bits-unsupported"),
         ({"threshold": "best"}, "threshold-rule"),
+        ({"target": "abacus"}, "target-unknown"),
         ({"positive": "purple"}, "positive-unknown"),
         ({"arch": "resnet1000"}, "arch-unknown"),
         ({"margin": float("nan")}, "margin-invalid"),

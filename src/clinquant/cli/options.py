@@ -105,6 +105,13 @@ max_minutes = click.option(
 recipe = click.option(
     "--recipe", default="auto", show_default=True, metavar="NAME", help="How grids are found; auto chooses on tune. See methods."
 )
+target = click.option(
+    "--target",
+    default="portable",
+    show_default=True,
+    metavar="NAME",
+    help="What the integers run on: portable gives the same bits everywhere; x86-vnni and arm-dotprod take full 8-bit weights.",
+)
 test = click.option("--test", "tests", multiple=True, metavar="DATA2", help="An external test set with the same classes; may be repeated.")
 
 
@@ -125,7 +132,7 @@ reading = together(groups, group_column, positive, grey_window, skip_broken)
 training = together(arch, size, epochs, weights, vertical_flip)
 """How the float network is made."""
 
-quantizing = together(bits, recipe, max_bytes, max_ms, max_minutes)
+quantizing = together(bits, recipe, target, max_bytes, max_ms, max_minutes)
 """How it is put on integers."""
 
 planning = together(reading, test, training, threshold, quantizing, margin, seed)

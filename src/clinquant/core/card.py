@@ -20,7 +20,9 @@ class Card:
         positive: index of the diseased class when there are two classes, else None.
         preprocess: pixels to network input.
         bits: `float32`, or the quantized width, for example `w8a8`.
-        target: what hardware the integers are meant for (`portable`), or None for float.
+        target: what hardware the integers are meant for (`portable`, `x86-vnni`, `arm-dotprod`), or None for float.
+        portable: whether the outputs are the same bits on every processor; where they are not, the bundle's golden vectors decide
+            whether a machine may use the file. None for float, which is compared by tolerance.
         threshold: operating point on P(positive), chosen on tune and frozen; None when there are more than two classes.
         threshold_rule: how it was chosen: `youden`, `sens=0.95`, `spec=0.95`, or `argmax`.
         refer_below: a case whose highest probability is under this is REFERred; None when none was chosen.
@@ -38,6 +40,7 @@ class Card:
     preprocess: Preprocess
     bits: str = "float32"
     target: str | None = None
+    portable: bool | None = None
     threshold: float | None = None
     threshold_rule: str = "argmax"
     refer_below: float | None = None

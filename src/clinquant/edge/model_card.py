@@ -29,6 +29,9 @@ def model_card(card: Card, evidence: Evidence) -> str:
 def _details(card: Card, evidence: Evidence) -> Iterator[str]:
     integer, float_ = evidence.files["integer"], evidence.files["float"]
     yield f"- Architecture: {card.architecture}, {card.bits}, target {card.target or 'float'}; initial weights: {card.weights}"
+    if card.portable is not None:
+        answer = "yes" if card.portable else "no; `clinquant verify` tells whether this one will do"
+        yield f"- Same output bits on every processor: {answer}"
     yield f"- File: `model.onnx`, {integer.bytes:,} bytes ({integer.bytes / float_.bytes:.2f} of the float file), sha256 `{integer.sha256}`"
     yield f"- Input: `image`, uint8 [n, h, w, 3], RGB, any size; the graph resizes to {card.preprocess.size} pixels and normalises"
     yield f"- Output: `logits`, float32 [n, {len(card.classes)}], in the order: {', '.join(card.classes)}"

@@ -44,6 +44,7 @@ from clinquant.lab.prove import FILES, Claims, Trials, prove, units_by_class
 from clinquant.lab.quantize.fold import fold_batch_norm
 from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.quantized import QuantizedNetwork
+from clinquant.lab.quantize.target import PORTABLE, find_target
 from clinquant.lab.quantize.trace import trace
 from clinquant.lab.quantize.widths import check_bits
 from clinquant.lab.recipe import choosing_half
@@ -75,6 +76,7 @@ def prepare(run: Run, options: BuildOptions, command: str = "") -> None:
     parse_rule(options.threshold)
     check_bits(options.bits)
     check_recipe(options.recipe, options.bits)
+    find_target(options.target)
     check_budget(options)
     check_margin(options.margin)
     check_countable()
@@ -187,6 +189,7 @@ def run_quantize(run: Run, options: BuildOptions) -> QuantizedNetwork:
     tables = {file: f"predictions/tune.{file}.untempered.csv" for file in FILES}
     names = ["bits", "recipe", *(["margin", "seed"] if options.bits != "w8a8" else [])]
     names += [name for name in ("max_bytes", "max_ms", "max_minutes") if getattr(options, name) is not None]
+    names += ["target"] if options.target != PORTABLE.name else []
     chosen = {name: getattr(options, name) for name in names}
     inputs = {"float": run.sha256("float.safetensors", "float.card.json"), **chosen, **_brought(run, options)}
 

@@ -26,6 +26,7 @@ from clinquant.lab.quantize.model import Calibration, Model, Pass
 from clinquant.lab.quantize.passes import FineTune
 from clinquant.lab.quantize.quantized import QuantizedNetwork
 from clinquant.lab.quantize.recipes import RANGES, RECIPES, begin, run_recipes
+from clinquant.lab.quantize.target import PORTABLE, find_target
 from clinquant.lab.quantize.widths import MIXED
 from clinquant.lab.recipe import Trial, choosing_half, try_recipe
 from clinquant.lab.run import Run, Tick
@@ -132,7 +133,7 @@ class Climb:
     def fine_tune(self, method: str, tick: Tick) -> FineTune:
         """Quantization-aware training of this run."""
         train, tune = (self.labelled(ids) for ids in (self.parts.train, self.parts.tune))
-        folder = self.run.path(f"train/{method}-{self.options.bits}")
+        folder = self.run.path(f"train/{method}-{self.bits}")
         return FineTune(train=train, tune=tune, folder=folder, method=method, seed=self.options.seed, progress=tick)
 
     def labelled(self, ids: tuple[str, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -144,7 +145,12 @@ class Climb:
 
     def place(self, name: str) -> Path:
         """Where the network of a recipe is kept between two runs."""
-        return self.run.path(f"work/{name}-{self.options.bits}")
+        return self.run.path(f"work/{name}-{self.bits}")
+
+    @property
+    def bits(self) -> str:
+        """The widths' name, with the target's where that is not the portable one."""
+        return self.options.bits if self.options.target == PORTABLE.name else f"{self.options.bits}-{self.options.target}"
 
     def key(self) -> str:
         """Hash of what decides what a recipe makes."""
@@ -193,7 +199,10 @@ def climb(run: Run, options: BuildOptions, classifier: Classifier, study: Study,
     """
     preprocess = classifier.card.preprocess
     pixels = model_pixels(Pixels(study), parts.calibration, preprocess, cache=run.path("work"), key=sha256_json(study))
-    calibration, model = Calibration(pixels=pixels, preprocess=preprocess), begin(classifier, options.bits)
+    calibration, model = (
+        Calibration(pixels=pixels, preprocess=preprocess),
+        begin(classifier, options.bits, target=find_target(options.target)),
+    )
     climbing = Climb(
         run=run,
         options=options,

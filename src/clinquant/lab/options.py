@@ -15,7 +15,7 @@ class BuildOptions:
         tests: external test sets with the same classes.
         arch, size, epochs, weights, vertical_flip: how the float network is made; None for defaults.
         threshold: rule for the operating point, chosen on tune.
-        bits, recipe: how it is quantized.
+        bits, recipe, target: how it is quantized, and for what hardware.
         max_bytes, max_ms: what `bits="auto"` must stay under: the integer file, and its median time on this machine.
         max_minutes: after which no further rung of the ladder is begun.
         margin: of non-inferiority, written down before the test set is read.
@@ -37,6 +37,7 @@ class BuildOptions:
     threshold: str = "youden"
     bits: str = "w8a8"
     recipe: str = "auto"
+    target: str = "portable"
     max_bytes: int | None = None
     max_ms: float | None = None
     max_minutes: float | None = None

@@ -134,6 +134,11 @@ def not_shown(study: Study, test: TestSet, card: Card, external: bool) -> list[s
     ]
     if card.bits != "w8a8":
         sentences.append("Fewer bits make the file smaller, not faster: no common runtime has faster kernels below 8 bits on a CPU.")
+    if card.portable is False:
+        sentences.append(
+            f"The integer file is made for {card.target}: other processors may compute other integers. 'clinquant verify' replays the "
+            "golden vectors of the bundle and refuses where they do."
+        )
     if not external:
         sentences.append("All images come from one data set; nothing is shown about another hospital, scanner or population.")
     if all(case.group is None for case in study.cases):

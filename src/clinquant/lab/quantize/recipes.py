@@ -73,7 +73,9 @@ def begin(classifier: Classifier, bits: str, *, widths: Widths | None = None, ta
                     fix="train again, with a lower learning rate or another --seed.",
                 )
     found = widths_of(bits, network) if widths is None else widths
-    return Model(traced=network, network=network, card=replace(classifier.card, bits=bits, target=target.name), target=target, widths=found)
+    target.check(found)
+    card = replace(classifier.card, bits=bits, target=target.name, portable=target.portable)
+    return Model(traced=network, network=network, card=card, target=target, widths=found)
 
 
 def run_recipes(model: Model, calibration: Calibration, recipes: Mapping[str, tuple[Pass, ...]]) -> dict[str, Model]:
