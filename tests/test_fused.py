@@ -26,6 +26,13 @@ SHAPES = [(2, 3, 5, 7), (3, 24, 9, 5), (2, 130, 3, 3), (1, 16, 4, 4), (4, 64, 24
 """Among them rows that do not fill a vector, periods that end within one, and several blocks."""
 
 
+@pytest.fixture
+def start() -> Iterator[None]:
+    build.library.cache_clear()
+    yield
+    build.library.cache_clear()
+
+
 def channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
@@ -156,17 +163,22 @@ def test_threads_do_not_change_a_bit() -> None:
 
 
 @needs_compiler
+def test_instruction_sets_do_not_change_a_bit(start: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernels for any processor give what those for this one do."""
+    cases = [(kind, where, dtype) for kind in (LSQ, PACT) for where in (OWN, NARROW) for dtype in (torch.float32, torch.bfloat16)]
+    native = [outcome(activation, kind, (4, 24, 24, 24), where, True, True, dtype=dtype) for kind, where, dtype in cases]
+    monkeypatch.setattr(build, "EXTRAS", (("-O0", "-fopenmp"), ("-O0",)))  # a third of the time to compile
+    build.library.cache_clear()
+    for (kind, where, dtype), expected in zip(cases, native, strict=True):
+        found = outcome(activation, kind, (4, 24, 24, 24), where, True, True, dtype=dtype)
+        assert all(torch.equal(found[name], tensor) for name, tensor in expected.items()), (kind, where, dtype)
+
+
+@needs_compiler
 def test_a_nan_stays_one() -> None:
     """Divergence must show in the loss."""
     x = channels_last(torch.full((1, 4, 2, 2), float("nan")))
     assert torch.isnan(activation(x, None, None, Clip(low=0.0), LSQ(torch.tensor(1.0), 0, 15), OWN)[1]).all()
-
-
-@pytest.fixture
-def start() -> Iterator[None]:
-    build.library.cache_clear()
-    yield
-    build.library.cache_clear()
 
 
 def fake_quantized(name: str, method: str = "lsq", bits: str = "w4a4") -> FakeQuantized:

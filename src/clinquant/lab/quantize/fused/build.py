@@ -19,7 +19,7 @@ from pathlib import Path
 from clinquant.data.cache import cache_folder
 
 SOURCE = Path(__file__).with_name("kernels.cpp")
-FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi")
+FLAGS = ("-std=c++17", "-O2", "-fPIC", "-shared", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi")
 """No fused multiply-add: results are then the same on every instruction set."""
 EXTRAS = (("-march=native", "-fopenmp"), ("-fopenmp",), ())
 """Flags that some compilers lack: the first that work are taken. Without OpenMP the kernels run on one thread."""

@@ -3,8 +3,8 @@
 //
 // Tensors are rows of channels (channels last), float32 or bfloat16; arithmetic is float32, 16 lanes at a time with the compiler's vector
 // extensions; sums are float32 over at most 64 elements a lane, then float64. Work is cut into blocks whose number depends on shapes alone
-// and whose sums are added in order: results are the same for every number of threads. No fused multiply-add (see build.py), so they are
-// the same on every instruction set as well. Rounding is to nearest, ties to even, as in fake_quant/affine.py.
+// and whose sums are added in order: results are the same for every number of threads. No fused multiply-add but in `divided` (see build.py),
+// so they are the same on every instruction set as well. Rounding is to nearest, ties to even, as in fake_quant/affine.py.
 
 #include <algorithm>
 #include <cmath>
