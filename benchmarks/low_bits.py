@@ -25,6 +25,7 @@ from clinquant.lab.fit import fit
 from clinquant.lab.mixed import TunedOn, mix
 from clinquant.lab.options import BuildOptions
 from clinquant.lab.quantize.fold import fold_batch_norm
+from clinquant.lab.quantize.guidance import Learning
 from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.model import Calibration, Model
 from clinquant.lab.quantize.passes import FineTune
@@ -57,7 +58,7 @@ def labelled(case: Case, ids: tuple[str, ...]) -> tuple[NDArray[np.uint8], NDArr
 def float_on(case: Case, file: Path) -> Path:
     """The control: the float network trained on for the epochs that quantization-aware training has."""
     classifier, (train, tune) = case.classifier, (labelled(case, ids) for ids in (case.split.train, case.split.tune))
-    plan = plan_learning(train[1], len(classifier.card.classes), classifier.card.preprocess, case.seed)
+    plan = plan_learning(train[1], len(classifier.card.classes), classifier.card.preprocess, case.seed, Learning())
     module = case.module
     module.load_state_dict(fit(module, train, tune, plan, file.with_suffix("")).state)
     return export_float(fold_batch_norm(trace(module.cpu().eval())), classifier.card.preprocess, file)
