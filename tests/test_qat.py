@@ -18,6 +18,7 @@ from clinquant.edge.runtimes.onnxruntime import load
 from clinquant.lab.classifier import Classifier
 from clinquant.lab.export.integer import export_integer
 from clinquant.lab.fit import fit
+from clinquant.lab.quantize.agreement import agreement_of_fast_forward
 from clinquant.lab.quantize.execute import normalised
 from clinquant.lab.quantize.fake_quant import METHODS
 from clinquant.lab.quantize.lower import lower
@@ -143,3 +144,18 @@ def trained_float(folder: Path, train: tuple[np.ndarray, np.ndarray], tune: tupl
     module.load_state_dict(fit(module, train, tune, plan, folder).state)
     card = Card(architecture="resnet20", classes=("dark", "spot"), positive=1, preprocess=plan.preprocess)
     return Classifier(module=module.eval(), card=card)
+
+
+def test_the_fast_forward_is_near_the_integers_and_its_distance_is_measured(spotted: Classifier, tmp_path: Path) -> None:
+    """What training sees is not quite what is exported; taken apart from it by hand, the measure says so."""
+    start = rounded(spotted, TRAIN[0][:64], "w4a4")
+    module = FakeQuantized(start.traced, start, "lsq")
+    module.load_state_dict(fit(module, TRAIN, TUNE, small_plan(epochs=2, batch=32, rate=1e-3), tmp_path / "qat").state)
+    reestimate_norms(module, TRAIN[0], spotted.card.preprocess)
+    learnt = on_learnt_grids(start, trained(module, start), TRAIN[0][:64], spotted.card.preprocess).quantized("lsq")
+    near = agreement_of_fast_forward(module, learnt, TUNE[0])
+    assert near.images == len(TUNE[0]) and near.top1 > 0.95 and near.codes is not None and 0.7 < near.codes <= 1.0
+    first = next(iter(module.activation_quantizers.values()))
+    first.log_scale.data += 0.7  # type: ignore[union-attr, operator]
+    far = agreement_of_fast_forward(module, learnt, TUNE[0])
+    assert far.codes is not None and far.codes < near.codes - 0.02

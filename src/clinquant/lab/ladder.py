@@ -20,6 +20,7 @@ from clinquant.edge.resize import model_pixels
 from clinquant.lab.classifier import Classifier
 from clinquant.lab.mixed import LayerWidth, TunedOn, mix, told
 from clinquant.lab.options import BuildOptions
+from clinquant.lab.quantize.agreement import Agreement
 from clinquant.lab.quantize.fake_quant import METHODS
 from clinquant.lab.quantize.losses import LayerLoss, worst_layers
 from clinquant.lab.quantize.model import Calibration, Model, Pass
@@ -87,6 +88,7 @@ class Climb:
     model: Model
     calibration: Calibration
     trials: list[Trial] = field(default_factory=list)
+    forwards: dict[str, Agreement] = field(default_factory=dict)
     best: QuantizedNetwork | None = None
     began: float = field(default_factory=time.monotonic)
 
@@ -102,6 +104,9 @@ class Climb:
         for name in names:
             found = ready.get(name) or self.keep(made[name].quantized(name))
             trial = try_recipe(found, self.baseline, self.study, self.parts, self.run.narrator)
+            if forward := self.forwards.get(name):
+                trial = replace(trial, forward_top1=forward.top1, forward_codes=forward.codes)
+                self.run.narrator.say(f"{name}: {forward}.")
             if all(trial.divergence < other.divergence for other in self.trials):
                 self.best = found
             self.trials.append(trial)
@@ -134,7 +139,11 @@ class Climb:
         """Quantization-aware training of this run."""
         train, tune = (self.labelled(ids) for ids in (self.parts.train, self.parts.tune))
         folder = self.run.path(f"train/{method}-{self.bits}")
-        return FineTune(train=train, tune=tune, folder=folder, method=method, seed=self.options.seed, progress=tick)
+
+        def compared(forward: Agreement) -> None:
+            self.forwards[method] = forward
+
+        return FineTune(train=train, tune=tune, folder=folder, method=method, seed=self.options.seed, progress=tick, compared=compared)
 
     def labelled(self, ids: tuple[str, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Input pixels and labels, the pixels those that float training kept."""
@@ -167,25 +176,29 @@ class Climb:
     def kept(self, name: str) -> QuantizedNetwork | None:
         """What an interrupted run made by that recipe, or None."""
         try:
-            key = read_json(self.place(name) / "key.json", Kept, kind="kept").key
-            return QuantizedNetwork.load(self.place(name)) if key == self.key() else None
+            kept = read_json(self.place(name) / "key.json", Kept, kind="kept")
+            found = QuantizedNetwork.load(self.place(name)) if kept.key == self.key() else None
         except (ClinquantError, OSError):
             return None
+        if found and kept.forward:
+            self.forwards[name] = kept.forward
+        return found
 
     def keep(self, made: QuantizedNetwork) -> QuantizedNetwork:
         """Keeps what took long for a run that is interrupted and called again."""
         if made.recipe in RUNGS[0]:
             return made
         made.save(self.place(made.recipe))
-        write_json(self.place(made.recipe) / "key.json", Kept(key=self.key()), kind="kept")
+        write_json(self.place(made.recipe) / "key.json", Kept(key=self.key(), forward=self.forwards.get(made.recipe)), kind="kept")
         return made
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """What a kept network was made from."""
+    """What a kept network was made from, and how far training's own forward was from it."""
 
     key: str
+    forward: Agreement | None = None
 
 
 def climb(run: Run, options: BuildOptions, classifier: Classifier, study: Study, parts: Split, baseline: Predictions) -> Climbed:

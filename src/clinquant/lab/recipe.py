@@ -31,6 +31,8 @@ class Trial:
         agreement: share of cases with the float's class.
         nll: mean negative log likelihood of the label.
         auc: macro AUC, or None where a class has no case.
+        forward_top1, forward_codes: of quantization-aware training, the share of classes and of narrow codes that its own forward has in
+            common with the integers; else None.
     """
 
     recipe: str
@@ -38,6 +40,8 @@ class Trial:
     agreement: float
     nll: float
     auc: float | None
+    forward_top1: float | None = None
+    forward_codes: float | None = None
 
 
 def choosing_half(split: Split) -> tuple[str, ...]:

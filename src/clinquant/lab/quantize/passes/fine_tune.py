@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from clinquant.core.preprocess import Preprocess
 from clinquant.lab.fit import fit
 from clinquant.lab.plan import TrainingPlan, plan_training
+from clinquant.lab.quantize.agreement import Agreement, agreement_of_fast_forward
 from clinquant.lab.quantize.guidance import Learning, LearningGuide, Teacher
 from clinquant.lab.quantize.model import Calibration, Model
 from clinquant.lab.quantize.passes.calibrate import Calibrate
@@ -26,6 +27,9 @@ EPOCHS = (3, 20)
 NORM_IMAGES = 1024
 """Training images that the batch norm statistics are taken from anew."""
 
+COMPARED_IMAGES = 256
+"""Of tune, on which training's forward is compared with the exact simulation."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FineTune:
@@ -38,6 +42,7 @@ class FineTune:
         learning: rates, distillation, oscillating weights.
         seed: of batches and views.
         progress: told (steps done, of).
+        compared: told how far training's own forward is from the integers that came of it, on images of tune.
     """
 
     train: Labelled
@@ -47,6 +52,7 @@ class FineTune:
     learning: Learning = field(default_factory=Learning)
     seed: int = 0
     progress: Callable[[int, int], None] | None = None
+    compared: Callable[[Agreement], None] | None = None
 
     def __call__(self, model: Model, calibration: Calibration) -> Model:
         """`model` trained. The 8-bit grids follow the trained weights, by the calibration images.
@@ -63,7 +69,10 @@ class FineTune:
         reestimate_norms(module.cpu(), self.train[0][:NORM_IMAGES], preprocess)
         learnt = trained(module, model)
         tuned = Calibrate()(replace(model, network=learnt.network), replace(calibration, progress=None))
-        return PutOnGrids(learnt_activations=learnt.activations, learnt_weights=learnt.weights)(tuned, calibration)
+        made = PutOnGrids(learnt_activations=learnt.activations, learnt_weights=learnt.weights)(tuned, calibration)
+        if self.compared:
+            self.compared(agreement_of_fast_forward(module, made.quantized(self.method), self.tune[0][:COMPARED_IMAGES]))
+        return made
 
 
 def plan_learning(labels: NDArray[np.int64], classes: int, preprocess: Preprocess, seed: int, learning: Learning) -> TrainingPlan:
