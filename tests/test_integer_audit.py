@@ -55,6 +55,7 @@ def test_the_portable_form_runs_in_integers_alone(
     assert sum(kind.macs for kind in audit.types.values()) == macs_of(program)
     weights = sum(o.weight.size for o in program.operators if isinstance(o, Conv | Linear))
     assert audit.types["int8"].constant_bytes >= weights, "packed weights are expanded when the file is loaded"
+    assert "float" not in audit.types or audit.types["float"].operators == {}, "nothing reads floats"
     assert not {"Conv", "Gemm", "MatMul"} & {operator for kind in audit.types.values() for operator in kind.operators}
 
 

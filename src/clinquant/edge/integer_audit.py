@@ -119,8 +119,9 @@ def _as_it_ran(node: onnx.NodeProto, told: Mapping[str, list[dict[str, list[int]
 
 
 def _tensor(told: list[dict[str, list[int]]]) -> tuple[str, tuple[int, ...]]:
-    """Element type and shape of the first tensor that is told of; a node without any moves nothing."""
-    return next(((kind, tuple(shape)) for tensor in told for kind, shape in tensor.items()), ("none", (0,)))
+    """Element type and shape of the first tensor that is told of, a scale or zero point apart; a node without any moves nothing."""
+    found = [(kind, tuple(shape)) for tensor in told for kind, shape in tensor.items()]
+    return next(((kind, shape) for kind, shape in found if shape), (found or [("none", (0,))])[0])
 
 
 def _convolution(node: Executed) -> int:
