@@ -43,6 +43,7 @@ SENTENCES: dict[str, str] = {
     "percentile": "Ranges: all but the rarest values.",
     "mse": "Ranges: least mean squared change.",
     "entropy": "Ranges: least divergence of histograms.",
+    "equalize": "Before calibration: neighbouring layers share their ranges out; for depthwise networks.",
     "bias_correction": "After mse: biases take back the mean error of every channel.",
     "adaround": "After mse: learns which way to round every weight, layer by layer.",
     "lsq": "Training: learnt step sizes for weights and activations.",
