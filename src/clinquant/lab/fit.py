@@ -45,7 +45,7 @@ class EpochRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """What training gives: the weights of the epoch with the lowest loss on tune, and the course."""
+    """What training gives: the weights of the epoch with the lowest loss on tune, or of the last one, and the course."""
 
     state: dict[str, Tensor]
     best_epoch: int
@@ -221,7 +221,7 @@ class Run:
             )
         )
         self.loss_sum = 0.0
-        if self.best_epoch == len(self.history) - 1:
+        if self.guide.keeps_last or self.best_epoch == len(self.history) - 1:
             self.best = _clone(self.average)
         self.save()
 

@@ -16,9 +16,11 @@ class Guide:
 
     Attributes:
         teacher: a network that only answers, moved to the plan's device, or None.
+        keeps_last: take the averaged weights of the last epoch, rather than of the one with the lowest loss on tune.
     """
 
     teacher: nn.Module | None = None
+    keeps_last: bool = False
 
     @property
     def key(self) -> str:

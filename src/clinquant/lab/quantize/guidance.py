@@ -33,6 +33,8 @@ class Learning:
         distillation: weight of KL(teacher || student) beside the cross-entropy, at temperature 1; 0 leaves the teacher out.
         dampening: weight of the penalty on distances from the middle of bins, risen to by a cosine (2203.11086, eq. 8); 0 leaves it out.
         freezing: threshold of turns a step above which a weight is frozen, or None. LSQ weights only, as `dampening`.
+        settling: epochs of `Settle` afterwards, as a share of those with live batch norm; 0 leaves it out.
+        settling_rate: peak rate of weights and biases then.
     """
 
     rate: float = 2e-4
@@ -41,6 +43,8 @@ class Learning:
     distillation: float = 0.0
     dampening: float = 0.0
     freezing: float | None = None
+    settling: float = 0.25
+    settling_rate: float = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,11 +53,12 @@ class LearningGuide(Guide):
 
     learning: Learning = field(default_factory=Learning)
     teacher: nn.Module | None = None
+    keeps_last: bool = False
 
     @property
     def key(self) -> str:
         """Hash of the numbers and of the teacher's weights."""
-        return sha256_json(self.learning) + (sha256_tensors(self.teacher.state_dict()) if self.teacher else "")
+        return sha256_json([self.learning, self.keeps_last]) + (sha256_tensors(self.teacher.state_dict()) if self.teacher else "")
 
     def groups(self, module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
         """What quantizers learn apart, at its own share of the rate and without decay."""

@@ -25,7 +25,7 @@ def on_grid(x: Tensor, grid: QParams) -> Tensor:
     """`x` rounded to `grid`."""
     low, high = (int(end - grid.zero_point.flat[0]) for end in (grid.spec.qmin, grid.spec.qmax))
     scale = broadcast(torch.from_numpy(np.asarray(grid.scale)), x, grid.spec.axis)
-    return codes(x, scale, low, high) * scale
+    return codes(x, scale, low, high, odd=grid.spec.odd) * scale
 
 
 class OnGrids:

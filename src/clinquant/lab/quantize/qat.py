@@ -140,7 +140,7 @@ def reestimate_norms(module: FakeQuantized, pixels: NDArray[np.uint8], preproces
 @torch.no_grad()
 def trained(module: FakeQuantized, start: Model) -> Trained:
     """The network after training, batch norm folded, inner weights exactly on their grids."""
-    nodes, scales = [], {}
+    nodes, scales, latents = [], {}, {}
     for node in module.network:
         if _key(node.name) not in module.params:
             nodes.append(node)
@@ -153,19 +153,22 @@ def trained(module: FakeQuantized, start: Model) -> Trained:
         if node.name in module.inner:
             quantizer, weight = _quantizer(module.weight_quantizers, node.name), torch.as_tensor(held["weight"])  # type: ignore[index]
             params["weight"] = quantizer(weight).cpu().numpy()
+            latents[node.name] = quantizer.unrounded(weight).cpu().numpy()
             scales[node.name] = quantizer.scale_of(weight).cpu().numpy().astype(np.float64)
         nodes.append(replace(node, params=params))
     unfolded = Network(nodes=tuple(nodes))
     folded = fold_batch_norm(unfolded)
     weights = {}
     for name, scale in scales.items():
-        step = np.maximum(np.abs(scale * _factor(unfolded, folded, name, signed=True)), 2.0**-24).astype(np.float32)
+        factor = _factor(unfolded, folded, name, signed=True)
+        latents[name] = (latents[name] * factor.reshape(-1, *[1] * (latents[name].ndim - 1))).astype(np.float32)
+        step = np.maximum(np.abs(scale * factor), 2.0**-24).astype(np.float32)
         odd = _quantizer(module.weight_quantizers, name).odd
         spec = replace(start.weights[name].spec, odd=True, narrow=False) if odd else start.weights[name].spec
         weights[name] = replace(start.weights[name], spec=spec, scale=step)
     narrow = {name: grid for name, grid in start.activations.items() if _key(name) in module.activation_quantizers}
     learnt = {name: _learnt_grid(_quantizer(module.activation_quantizers, name), grid) for name, grid in narrow.items()}
-    return Trained(network=folded, weights=weights, activations=learnt)
+    return Trained(network=folded, weights=weights, activations=learnt, latents=latents)
 
 
 def _learnt_grid(quantizer: FakeQuantizer, grid: QParams) -> QParams:

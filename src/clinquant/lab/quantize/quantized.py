@@ -96,11 +96,13 @@ class Trained:
         network: batch norm folded, inner weights on their grids.
         weights: grids of the inner weights.
         activations: grids of the narrow activations.
+        latents: inner weights before rounding, on the scale of their grids.
     """
 
     network: Network
     weights: Mapping[str, QParams]
     activations: Mapping[str, QParams]
+    latents: Mapping[str, NDArray[np.float32]]
 
 
 def _description(quantized: QuantizedNetwork) -> dict[str, Any]:

@@ -43,8 +43,15 @@ class DoReFa(FakeQuantizer):
         """The level over the highest code."""
         return torch.tensor(self.level / self.high, device=x.device)
 
-    def _on_grid(self, x: Tensor) -> Tensor:
+    def unrounded(self, x: Tensor) -> Tensor:
+        """level tanh(w) / max|tanh(w)|."""
+        return self._in_codes(x) * self.scale_of(x)
+
+    def _in_codes(self, x: Tensor) -> Tensor:
         squashed = x.tanh()
-        inner = squashed / squashed.abs().amax().clamp_min(1e-8) * self.high
+        return squashed / squashed.abs().amax().clamp_min(1e-8) * self.high
+
+    def _on_grid(self, x: Tensor) -> Tensor:
+        inner = self._in_codes(x)
         rounded = codes(inner.detach(), torch.ones((), device=x.device), self.low, self.high, odd=True)
         return through(inner, rounded) * self.scale_of(x)

@@ -41,6 +41,10 @@ class FakeQuantizer(nn.Module):
         """How many codes lie below that of zero: a whole number, or a float tensor of such, shaped as the scale, where it may move."""
         return -self.low
 
+    def unrounded(self, x: Tensor) -> Tensor:
+        """The float32 values that `forward` rounds and clips, on its scale."""
+        return x
+
     def penalty(self) -> Tensor | None:
         """What the loss is raised by, if anything."""
         return None

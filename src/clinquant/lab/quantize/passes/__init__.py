@@ -9,6 +9,7 @@ from clinquant.lab.quantize.passes.equalize import Equalize
 from clinquant.lab.quantize.passes.fine_tune import FineTune
 from clinquant.lab.quantize.passes.fold_batch_norm import FoldBatchNorm
 from clinquant.lab.quantize.passes.put_on_grids import PutOnGrids
+from clinquant.lab.quantize.passes.settle import Settle
 
 PASSES = {
     "fold_batch_norm": FoldBatchNorm,
@@ -18,6 +19,7 @@ PASSES = {
     "correct_bias": CorrectBias,
     "adaround": AdaRound,
     "fine_tune": FineTune,
+    "settle": Settle,
 }
 
-__all__ = ["PASSES", "AdaRound", "Calibrate", "CorrectBias", "Equalize", "FineTune", "FoldBatchNorm", "PutOnGrids"]
+__all__ = ["PASSES", "AdaRound", "Calibrate", "CorrectBias", "Equalize", "FineTune", "FoldBatchNorm", "PutOnGrids", "Settle"]

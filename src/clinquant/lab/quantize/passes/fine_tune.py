@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from clinquant.lab.quantize.guidance import Learning, LearningGuide, Teacher
 from clinquant.lab.quantize.model import Calibration, Model
 from clinquant.lab.quantize.passes.calibrate import Calibrate
 from clinquant.lab.quantize.passes.put_on_grids import PutOnGrids
+from clinquant.lab.quantize.passes.settle import Settle
 from clinquant.lab.quantize.qat import FakeQuantized, reestimate_norms, trained
 
 Labelled = tuple[NDArray[np.uint8], NDArray[np.int64]]
@@ -61,23 +63,52 @@ class FineTune:
             ClinquantError: `pass-order`; as `fit`.
         """
         model.needs("weights", by="FineTune", made_by="PutOnGrids")
-        preprocess = calibration.preprocess
-        module = FakeQuantized(model.traced, model, self.method, watched=self.learning.freezing is not None)
-        plan = plan_learning(self.train[1], len(model.card.classes), preprocess, self.seed, self.learning)
-        guide = LearningGuide(learning=self.learning, teacher=Teacher(model.traced) if self.learning.distillation else None)
-        module.load_state_dict(fit(module, self.train, self.tune, plan, self.folder, guide=guide, progress=self.progress).state)
+        preprocess, learning, classes = calibration.preprocess, self.learning, len(model.card.classes)
+        plan = plan_learning(self.train[1], classes, preprocess, self.seed, learning)
+        settling = plan_settling(plan, learning)
+        steps = [each.epochs * each.steps_per_epoch(len(self.train[1])) if each else 0 for each in (plan, settling)]
+        module = FakeQuantized(model.traced, model, self.method, watched=learning.freezing is not None)
+        guide = LearningGuide(learning=learning, teacher=Teacher(model.traced) if learning.distillation else None, keeps_last=True)
+        fitted = fit(module, self.train, self.tune, plan, self.folder, guide=guide, progress=self._told(0, sum(steps)))
+        module.load_state_dict(fitted.state)
         reestimate_norms(module.cpu(), self.train[0][:NORM_IMAGES], preprocess)
         learnt = trained(module, model)
         tuned = Calibrate()(replace(model, network=learnt.network), replace(calibration, progress=None))
-        made = PutOnGrids(learnt_activations=learnt.activations, learnt_weights=learnt.weights)(tuned, calibration)
+        found = PutOnGrids(learnt_activations=learnt.activations, learnt_weights=learnt.weights)(tuned, calibration)
         if self.compared:
-            self.compared(agreement_of_fast_forward(module, made.quantized(self.method), self.tune[0][:COMPARED_IMAGES]))
-        return made
+            self.compared(agreement_of_fast_forward(module, found.quantized(self.method), self.tune[0][:COMPARED_IMAGES]))
+        if settling is None:
+            return found
+        settle = Settle(
+            train=self.train,
+            tune=self.tune,
+            plan=settling,
+            folder=self.folder / "settle",
+            learning=learning,
+            latents=learnt.latents,
+            progress=self._told(steps[0], sum(steps)),
+        )
+        return settle(found, calibration)
+
+    def _told(self, before: int, of: int) -> Callable[[int, int], None]:
+        """Progress of one part, after `before` steps of all parts'."""
+        return lambda done, _: self.progress(before + done, of) if self.progress else None
 
 
-def plan_learning(labels: NDArray[np.int64], classes: int, preprocess: Preprocess, seed: int, learning: Learning) -> TrainingPlan:
+def plan_learning(
+    labels: NDArray[np.int64], classes: int, preprocess: Preprocess, seed: int, learning: Learning | None = None
+) -> TrainingPlan:
     """Fewer views and a lower rate than float training had: the network is trained, only its grids are new."""
+    learning = learning or Learning()
     views = VIEWS if preprocess.size <= 64 else VIEWS_LARGE
     epochs = min(max(round(views / len(labels)), EPOCHS[0]), EPOCHS[1])
     plan = plan_training(labels, classes, preprocess, pretrained=True, epochs=epochs, seed=seed)
     return replace(plan, rate=learning.rate, weight_decay=learning.weight_decay, patience=epochs)
+
+
+def plan_settling(plan: TrainingPlan, learning: Learning) -> TrainingPlan | None:
+    """The plan of `Settle` after `plan`: float32, since bfloat16 rounds more coarsely than 8-bit grids do."""
+    epochs = math.ceil(plan.epochs * learning.settling)
+    if not epochs:
+        return None
+    return replace(plan, epochs=epochs, patience=epochs, rate=learning.settling_rate, precision="float32")

@@ -1,0 +1,82 @@
+"""The pass that trains what is deployed: its network equals the exported file, and stays so while it learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from clinquant.core.affine import QParams, TensorSpec, quantize, quantize_bias
+from clinquant.core.integer import Conv, Linear
+from clinquant.edge.runtimes.onnxruntime import load
+from clinquant.lab.export.integer import export_integer
+from clinquant.lab.quantize.execute import normalised
+from clinquant.lab.quantize.lower import lower
+from clinquant.lab.quantize.model import Calibration
+from clinquant.lab.quantize.passes import Settle
+from clinquant.lab.quantize.settled import FixedGrid, Settled
+from small_training import small_plan, spots
+from test_exactness import NETWORKS, classifier, images
+from test_qat import rounded
+
+
+@pytest.mark.parametrize("bits", ["w8a8", "w4a4", "w2a2"])
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name in ("branches", "plain", "resnet20", "mobilenet_v2")])
+def test_the_network_that_learns_is_the_one_that_is_exported(name: str, bits: str, tmp_path: Path) -> None:
+    """Up to the order of summation, that is: a code may differ where a sum lies on a threshold."""
+    source = classifier(name)
+    preprocess = source.card.preprocess
+    model = rounded(source, images(preprocess.size, 8, 1), bits)
+    pixels = images(preprocess.size, 8, 2)
+    with torch.no_grad():
+        simulated = Settled(model).eval()(normalised(pixels, preprocess)).numpy()
+    deployed = load(export_integer(lower(model.quantized("x")), tmp_path / "integer.onnx")).run(pixels).logits
+    far = np.abs(simulated - deployed)
+    largest = np.abs(deployed).max()
+    near = 1e-4 if name in ("plain", "resnet20") else 5e-2  # in deeper ones a code that differs is met by more layers
+    assert np.median(far) < near * largest, (np.median(far), far.max(), largest)
+
+
+def test_what_was_learnt_is_exported(tmp_path: Path) -> None:
+    source, train, tune = classifier("resnet20"), spots(64, 1, side=28), spots(32, 2, side=28)
+    preprocess = source.card.preprocess
+    start = rounded(source, images(28, 8, 1), "w2a2")
+    plan = small_plan(epochs=2, classes=3, class_weights=(1.0, 1.0, 1.0), preprocess=preprocess)
+    settle = Settle(train=train, tune=tune, plan=plan, folder=tmp_path / "settle")
+    learnt = settle(start, Calibration(pixels=train[0], preprocess=preprocess))
+    assert learnt.activations is start.activations and learnt.weights is start.weights
+    changed = [
+        name for name in start.weights if not np.array_equal(start.network[name].params["weight"], learnt.network[name].params["weight"])
+    ]
+    assert len(changed) > 0.9 * len(start.weights)
+    with torch.no_grad():
+        simulated = Settled(learnt).eval()(normalised(tune[0], preprocess)).numpy()
+    program = lower(learnt.quantized("x"))
+    deployed = load(export_integer(program, tmp_path / "integer.onnx")).run(tune[0]).logits
+    assert (simulated.argmax(1) == deployed.argmax(1)).mean() > 0.95
+    assert np.median(np.abs(simulated - deployed)) < 1e-4 * np.abs(deployed).max()
+    assert all(operator.bias.dtype == np.int32 for operator in program.operators if isinstance(operator, Conv | Linear))
+
+
+def test_rounding_passes_gradients_on_within_the_grid() -> None:
+    grid = QParams(spec=TensorSpec(bits=2), scale=np.asarray(0.5, np.float32), zero_point=np.asarray(1, np.int32))
+    x = torch.tensor([-2.0, -0.4, 0.3, 0.9, 1.1], requires_grad=True)
+    out = FixedGrid(grid)(x)
+    out.backward(torch.arange(1.0, 6.0))
+    assert out.tolist() == [-0.5, -0.5, 0.5, 1.0, 1.0]
+    assert x.grad is not None and x.grad.tolist() == [0, 2, 3, 4, 0]
+    assert (quantize(x.detach().numpy(), grid) - 1).tolist() == [-1, -1, 1, 2, 2]
+
+
+def test_biases_lie_on_the_grid_of_the_sums() -> None:
+    source = classifier("resnet20")
+    model = rounded(source, images(28, 8, 1), "w2a2")
+    module = Settled(model)
+    for node in model.network:
+        if "weight" in node.params:
+            read = model.activations[module.read_grid(node.inputs[0], node).replace("/", ".")].scale
+            step = read.astype(np.float64) * model.weights[node.name].scale
+            expected = quantize_bias(node.params["bias"], read, model.weights[node.name].scale) * step
+            assert np.allclose(module.params(node)["bias"].detach().numpy(), expected, rtol=1e-5, atol=1e-7)
