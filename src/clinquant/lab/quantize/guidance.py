@@ -43,7 +43,7 @@ class Learning:
     distillation: float = 0.0
     dampening: float = 0.0
     freezing: float | None = None
-    settling: float = 0.25
+    settling: float = 0.0
     settling_rate: float = 1e-4
 
 
