@@ -1,0 +1,173 @@
+"""Simulation, numpy reference and ONNX Runtime on every code of every tensor: 500 real images, every network of the zoo, every width.
+
+    python benchmarks/exactness.py --data ../shared/data --out benchmarks/results/exactness.csv
+
+At each network's own size: chest X-rays and brain scans at 224 px, chest X-rays and fundus photographs at 28 px. Weights are random, batch
+norm has the statistics of real images. The reference is slow and looks at the first of them. The CSV is the resume key: a row that stands
+in it is not made again. Every count of differing codes must be 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from clinquant import __version__
+from clinquant.core.artifact import write_text
+from clinquant.core.card import Card
+from clinquant.core.edges import open_edges
+from clinquant.core.integer import IntegerProgram
+from clinquant.core.reference import execute
+from clinquant.edge.machine import machine
+from clinquant.edge.runtimes import runtime_module
+from clinquant.lab.architectures import ARCHITECTURES
+from clinquant.lab.classifier import Classifier
+from clinquant.lab.export.integer import export_integer
+from clinquant.lab.quantize.execute import normalised
+from clinquant.lab.quantize.lower import lower
+from clinquant.lab.quantize.quantize import quantize
+from clinquant.lab.quantize.simulate import Simulation
+from clinquant.lab.quantize.widths import WIDTHS
+
+IMAGES = 500
+CHUNK = 10
+"""Images whose every tensor is held at once."""
+
+CALIBRATION = 32
+REFERENCE = {28: 100, 224: 2}
+"""Input size -> images that the numpy reference executes."""
+
+KEY = ("architecture", "bits")
+
+
+def real_images(data: Path, size: int) -> NDArray[np.uint8]:
+    """500 real images, uint8 [500, size, size, 3], of two data sets."""
+    if size == 28:
+        colour = np.load(data / "medmnist" / "retinamnist.npz")["train_images"][: IMAGES // 2]
+        grey = np.load(data / "medmnist" / "pneumoniamnist_rebuilt.npz")["train_images"][: IMAGES // 2]
+        return np.concatenate([colour, np.repeat(grey[..., None], 3, axis=3)])
+    folders = (data / "kermany_cxr_224", data / "brain_mri4_224")
+    found = [sorted(path for path in folder.rglob("*.jp*g")) for folder in folders]
+    chosen = [paths[int(at)] for paths in found for at in np.linspace(0, len(paths) - 1, IMAGES // 2)]
+    return np.stack([np.asarray(Image.open(path).convert("RGB").resize((size, size))) for path in chosen])
+
+
+def network(name: str, pixels: NDArray[np.uint8]) -> Classifier:
+    """A network of the zoo with random weights, its batch norm used to real images."""
+    torch.manual_seed(0)
+    architecture = ARCHITECTURES[name]
+    module, preprocess = architecture.build(2), architecture.preprocess(architecture.size)
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.weight, 0.5, 1.5)
+            nn.init.normal_(layer.bias, std=0.2)
+            layer.momentum = None
+    with torch.no_grad():
+        for start in range(0, CALIBRATION, 8):
+            module.train()(normalised(pixels[start : start + 8], preprocess))
+    return Classifier(module=module.eval(), card=Card(architecture=name, classes=("a", "b"), positive=1, preprocess=preprocess))
+
+
+class Runtime:
+    """The exported file in ONNX Runtime, every tensor of the program declared an output."""
+
+    def __init__(self, program: IntegerProgram, path: Path) -> None:
+        model = onnx.load(export_integer(program, path))
+        for operator in program.operators[:-1]:
+            model.graph.output.append(onnx.helper.make_tensor_value_info(operator.name, onnx.TensorProto.UINT8, None))
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level, options.intra_op_num_threads = 3, 1
+        self.session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        self.names = [output.name for output in self.session.get_outputs()]
+
+    def tensors(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """Name -> value."""
+        return dict(zip(self.names, self.session.run(None, {"image": pixels}), strict=True))
+
+
+def differing(found: dict[str, NDArray[Any]], expected: dict[str, NDArray[Any]]) -> int:
+    """Values that differ, of the tensors that both name."""
+    return sum(int((found[name] != expected[name]).sum()) for name in found if name in expected)
+
+
+def row(classifier: Classifier, bits: str, pixels: NDArray[np.uint8], folder: Path) -> dict[str, Any]:
+    """One network at one width."""
+    began, size = time.monotonic(), classifier.card.preprocess.size
+    program = lower(quantize(classifier, pixels[:: len(pixels) // CALIBRATION], bits=bits, recipes=("mse",))["mse"])
+    runtime, simulation, wrong, values, alive = Runtime(program, folder / "model.onnx"), Simulation(program), 0, 0, 0
+    against, tensors = 0, 0
+    for chunk in (pixels[start : start + CHUNK] for start in range(0, len(pixels), CHUNK)):
+        seen: dict[str, NDArray[Any]] = {}
+        simulation.batch(chunk, lambda name, value, seen=seen: seen.__setitem__(name, value.numpy()))
+        answered = runtime.tensors(chunk)
+        wrong, tensors = wrong + differing(seen, answered), len(answered)
+        values += sum(value.size for value in answered.values())
+        alive = max(alive, sum(len(np.unique(value[:2])) > 2 for value in seen.values()))
+    first = pixels[: REFERENCE[size]]
+    for image in (first[at : at + 1] for at in range(len(first))):
+        against += differing(runtime.tensors(image), execute(program, image))
+    return {
+        "architecture": classifier.card.architecture,
+        "bits": bits,
+        "size": size,
+        "images": len(pixels),
+        "tensors": tensors,
+        "tensors_alive": alive,
+        "values": values,
+        "differing": wrong,
+        "reference_images": len(first),
+        "differing_from_reference": against,
+        "open_edges": len(open_edges(program)),
+        "seconds": round(time.monotonic() - began, 1),
+    }
+
+
+def wanted(rows: list[dict[str, Any]], names: list[str]) -> Iterator[tuple[str, str]]:
+    """(architecture, width) of the rows that are missing, the quick ones first."""
+    done = {tuple(found[key] for key in KEY) for found in rows}
+    for name in sorted(names, key=lambda name: (ARCHITECTURES[name].size, name)):
+        yield from ((name, bits) for bits in WIDTHS if (name, bits) not in done)
+
+
+def main() -> None:
+    """Writes the CSV, a row as it is made."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--architectures", nargs="*", default=list(ARCHITECTURES))
+    asked = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    if asked.out.exists():
+        rows = list(csv.DictReader(line for line in asked.out.read_text(encoding="utf-8").splitlines() if not line.startswith("#")))
+    facts = {"clinquant": __version__, "runtime": runtime_module("onnxruntime").version(), "torch": torch.__version__, "machine": machine()}
+    for name, bits in wanted(rows, asked.architectures):
+        pixels = real_images(asked.data, ARCHITECTURES[name].size)
+        with tempfile.TemporaryDirectory() as folder:
+            rows.append(row(network(name, pixels), bits, pixels, Path(folder)) | facts)
+        text = io.StringIO()
+        text.write(f"# python {shlex.join(sys.argv)}\n")
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(asked.out, text.getvalue())
+        print(rows[-1], flush=True)
+
+
+if __name__ == "__main__":
+    main()
