@@ -18,7 +18,7 @@ from clinquant.edge.runtimes.onnxruntime import load
 from clinquant.lab.classifier import Classifier
 from clinquant.lab.export.integer import export_integer
 from clinquant.lab.fit import fit
-from clinquant.lab.quantize.agreement import agreement_of_fast_forward
+from clinquant.lab.quantize.agreement import agreement_of_fast_forward, narrow_tensors, seen_by_quantizers
 from clinquant.lab.quantize.execute import normalised
 from clinquant.lab.quantize.fake_quant import METHODS
 from clinquant.lab.quantize.lower import lower
@@ -159,3 +159,18 @@ def test_the_fast_forward_is_near_the_integers_and_its_distance_is_measured(spot
     first.log_scale.data += 0.7  # type: ignore[union-attr, operator]
     far = agreement_of_fast_forward(module, learnt, TUNE[0])
     assert far.codes is not None and far.codes < near.codes - 0.02
+
+
+@pytest.mark.parametrize("bits", ["w4a4", "w2a2"])
+@pytest.mark.parametrize("name", ["branches", "small_silu", "small_hard_swish", "resnet20", "mobilenet_v2"])
+def test_every_narrow_grid_is_quantized_in_training_and_bounded_in_the_file(name: str, bits: str) -> None:
+    """A quantizer that is missing on one edge would leave floats there in training, or 8-bit codes in the file."""
+    source = classifier(name)
+    start = rounded(source, images(source.card.preprocess.size, 4, 1), bits)
+    narrow = {grid for grid, params in start.activations.items() if params.spec.bits < 8}
+    quantized = start.quantized("mse")
+    assert narrow and set(narrow_tensors(lower(quantized), quantized).values()) == narrow
+    module = FakeQuantized(start.traced, start, "lsq").eval()
+    logits, seen = seen_by_quantizers(module, narrow, normalised(images(source.card.preprocess.size, 2, 1), source.card.preprocess))
+    assert set(seen) == narrow and len(module.activation_quantizers) == len(narrow), "every quantizer is used"
+    assert logits.shape[0] == 2

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from clinquant.core.affine import QParams
-from clinquant.core.integer import Clip, IntegerProgram
+from clinquant.core.integer import Clip, IntegerProgram, Table
 from clinquant.lab.quantize.execute import normalised
 from clinquant.lab.quantize.fake_quant.affine import codes
 from clinquant.lab.quantize.lower import lower
@@ -98,12 +98,12 @@ def seen_by_quantizers(module: FakeQuantized, names: set[str], x: Tensor) -> tup
 
 
 def narrow_tensors(program: IntegerProgram, quantized: QuantizedNetwork) -> dict[str, str]:
-    """Tensor of the program -> the grid of fewer than 8 bits that a Clip puts it on: the first of each grid."""
+    """Tensor of the program -> the grid of fewer than 8 bits that a Clip or a Table puts it on: the first of each grid."""
     names = {id(grid): name for name, grid in quantized.activations.items() if grid.spec.bits < 8}
     found: dict[str, str] = {}
     for operator in program.operators:
         name = names.get(id(program.tensors.get(operator.name)))
-        if isinstance(operator, Clip) and name is not None and name not in found.values():
+        if isinstance(operator, Clip | Table) and name is not None and name not in found.values():
             found[operator.name] = name
     return found
 
