@@ -45,7 +45,7 @@ class Rows:
         self.rows.append(dict(row) | {"machine": f"{machine()}", "python": platform.python_version(), "clinquant": __version__})
         columns = list(dict.fromkeys(name for known in self.rows for name in known))
         text = io.StringIO()
-        text.write(f"# python {shlex.join(sys.argv)}\n")
+        text.write(f"# python -m benchmarks.{Path(sys.argv[0]).stem} {shlex.join(sys.argv[1:])}\n")
         writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
         writer.writeheader()
         writer.writerows(self.rows)
