@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
 from benchmarks.rows import Rows
+
 from clinquant.core.card import Card
 from clinquant.core.preprocess import Preprocess
 from clinquant.edge.integer_audit import integer_audit
