@@ -12,7 +12,7 @@ from clinquant.lab.classifier import Classifier
 from clinquant.lab.quantize.gates import with_gates
 from clinquant.lab.quantize.model import Calibration, Model, Pass
 from clinquant.lab.quantize.observers import MSE, Entropy, MinMax, Percentile
-from clinquant.lab.quantize.passes import AdaRound, Calibrate, CorrectBias, Equalize, FoldBatchNorm, PutOnGrids
+from clinquant.lab.quantize.passes import AdaRound, Calibrate, CorrectBias, Equalize, FoldBatchNorm, PutOnGrids, ReconstructBlocks
 from clinquant.lab.quantize.target import PORTABLE, Target
 from clinquant.lab.quantize.trace import trace
 from clinquant.lab.quantize.widths import Widths, widths_of
@@ -33,6 +33,8 @@ RECIPES: dict[str, tuple[Pass, ...]] = {
     "equalize": (FoldBatchNorm(), Equalize(), Calibrate(), PutOnGrids(MSE())),
     "bias_correction": (*SEEN, PutOnGrids(MSE()), CorrectBias()),
     "adaround": (*SEEN, PutOnGrids(MSE()), AdaRound()),
+    "brecq": (*SEEN, PutOnGrids(MSE()), ReconstructBlocks()),
+    "qdrop": (*SEEN, PutOnGrids(MSE()), ReconstructBlocks(drop=0.5)),
 }
 """Recipes after training. Their first line in `docs/methods/post-training.md` says what each is for."""
 
@@ -46,6 +48,8 @@ SENTENCES: dict[str, str] = {
     "equalize": "Before calibration: neighbouring layers share their ranges out; for depthwise networks.",
     "bias_correction": "After mse: biases take back the mean error of every channel.",
     "adaround": "After mse: learns which way to round every weight, layer by layer.",
+    "brecq": "After mse: learns rounding and the steps of narrow activations, block by block.",
+    "qdrop": "As brecq, with activations left unquantized at random, for 4 bits.",
     "lsq": "Training: learnt step sizes for weights and activations.",
     "lsq+": "Training: as lsq, with a learnt offset of activations.",
     "pact": "Training: learnt clipping levels, DoReFa weights (as published).",

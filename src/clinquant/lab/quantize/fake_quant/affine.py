@@ -75,6 +75,8 @@ def floors(x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
 
 def rectified_sigmoid(v: Tensor, *, out: Tensor | None = None) -> Tensor:
     """h = clip(sigmoid(v) (zeta - gamma) + gamma, 0, 1): the share of a step that is rounded up (AdaRound, 2004.10568, eq. 23)."""
+    if out is None:
+        return torch.clamp(torch.sigmoid(v) * (ZETA - GAMMA) + GAMMA, 0, 1)
     return torch.sigmoid(v, out=out).mul_(ZETA - GAMMA).add_(GAMMA).clamp_(0, 1)
 
 

@@ -9,6 +9,7 @@ from clinquant.lab.quantize.passes.equalize import Equalize
 from clinquant.lab.quantize.passes.fine_tune import FineTune
 from clinquant.lab.quantize.passes.fold_batch_norm import FoldBatchNorm
 from clinquant.lab.quantize.passes.put_on_grids import PutOnGrids
+from clinquant.lab.quantize.passes.reconstruct_blocks import ReconstructBlocks
 from clinquant.lab.quantize.passes.settle import Settle
 
 PASSES = {
@@ -18,8 +19,20 @@ PASSES = {
     "put_on_grids": PutOnGrids,
     "correct_bias": CorrectBias,
     "adaround": AdaRound,
+    "reconstruct_blocks": ReconstructBlocks,
     "fine_tune": FineTune,
     "settle": Settle,
 }
 
-__all__ = ["PASSES", "AdaRound", "Calibrate", "CorrectBias", "Equalize", "FineTune", "FoldBatchNorm", "PutOnGrids", "Settle"]
+__all__ = [
+    "PASSES",
+    "AdaRound",
+    "Calibrate",
+    "CorrectBias",
+    "Equalize",
+    "FineTune",
+    "FoldBatchNorm",
+    "PutOnGrids",
+    "ReconstructBlocks",
+    "Settle",
+]
