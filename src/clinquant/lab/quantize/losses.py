@@ -15,7 +15,8 @@ from clinquant.lab.quantize.grids import fusions, watch_points
 from clinquant.lab.quantize.lint import DEAD, UNEQUAL
 from clinquant.lab.quantize.model import Calibration, Model
 from clinquant.lab.quantize.observers import Histogram
-from clinquant.lab.quantize.on_grids import OnGrids, Params
+from clinquant.lab.quantize.on_grids import OnGrids
+from clinquant.lab.quantize.passes.reconstruct import float_params
 
 IMAGES = 32
 LONG_TAIL = 4.0
@@ -67,15 +68,10 @@ def run(model: Model, images: torch.Tensor, layer: str | None) -> NDArray[np.flo
         inputs = [values[name] for name in node.inputs] or [images]
         if node.name == layer:
             inputs = [on_grids.read(tensor, source, node) for tensor, source in zip(inputs, node.inputs, strict=True)]
-        params = on_grids.params(node) if node.name == layer else plain(node)
+        params = on_grids.params(node) if node.name == layer else float_params(node)
         value = RULES[node.op](node, inputs, params)
         values[node.name] = on_grids.write(value, node) if layer and decides.get(layer) == node.name else value
     return np.asarray(values[model.network.output.name].numpy())
-
-
-def plain(node: Node) -> Params:
-    """A node's arrays as tensors."""
-    return {role: torch.from_numpy(np.array(array)) for role, array in node.params.items()}
 
 
 def reasons(model: Model, node: Node) -> tuple[str, ...]:
