@@ -6,6 +6,9 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +22,41 @@ from clinquant.core.artifact import write_text
 
 KEY = ("set", "arch", "seed", "tool", "bits", "mode")
 QAT_ARCHS = ("resnet20",)
+Pair = tuple[str, str]
 
 
-def run_cell(asked: argparse.Namespace, name: str, arch: str, seed: int, tool: str, widths: list[str]) -> list[dict[str, Any]]:
-    """Rows of one toolkit on one baseline, from a process of its own; a width it did not answer has the reason in `failed`."""
-    command = [sys.executable, "-m", "benchmarks.peers.cell", asked.runs, asked.work, name, arch, str(seed), tool, *widths]
-    try:
-        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, timeout=asked.minutes * 60)
-        output, reason = done.stdout, f"the process ended with {done.returncode}: {(done.stderr.strip().splitlines() or [''])[-1][:200]}"
-    except subprocess.TimeoutExpired as error:
-        output, reason = (error.stdout or b"").decode(errors="replace"), f"not done within {asked.minutes} minutes"
-    rows = [json.loads(line.removeprefix(MARK)) for line in output.splitlines() if line.startswith(MARK)]
-    answered = {row["bits"] for row in rows}
-    row = {"set": name, "arch": arch, "seed": seed, "tool": tool, "mode": TOOLS[tool].mode, "version": version_of(TOOLS[tool].package)}
-    return rows + [row | {"bits": bits, "failed": reason} for bits in widths if bits not in answered]
+def run_cell(asked: argparse.Namespace, case: tuple[str, str, int], pairs: list[Pair]) -> Iterator[dict[str, Any]]:
+    """Rows of (toolkit, bits) on one baseline as a process of their own prints them.
+
+    When the process ends or stalls before it has answered all, the first without an answer gets the reason in `failed`, and another process
+    does those after it.
+    """
+    while pairs:
+        names = [f"{tool}:{bits}" for tool, bits in pairs]
+        command = [sys.executable, "-m", "benchmarks.peers.cell", asked.runs, asked.work, *case, *names]
+        with (
+            tempfile.TemporaryFile("w+", encoding="utf-8") as errors,
+            subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+        ):
+            assert process.stdout is not None
+            watch = threading.Timer(asked.minutes * 60 * len(pairs), process.kill)
+            watch.start()
+            for line in process.stdout:
+                if line.startswith(MARK):
+                    pairs = pairs[1:]
+                    yield json.loads(line.removeprefix(MARK))
+            watch.cancel()
+            errors.seek(0)
+            last = [line for line in errors.read().splitlines() if line.strip()][-1:]
+        if pairs:
+            (tool, bits), pairs = pairs[0], pairs[1:]
+            reason = f"the process ended with {process.wait()}: {' '.join(last)[:200]}"
+            yield named(case, tool, bits) | {"version": version_of(TOOLS[tool].package), "failed": reason}
+
+
+def named(case: tuple[str, str, int], tool: str, bits: str) -> dict[str, Any]:
+    """The key of a row."""
+    return dict(zip(KEY, (*case, tool, bits, TOOLS[tool].mode), strict=True))
 
 
 def main() -> None:
@@ -45,7 +69,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="*")
     parser.add_argument("--archs", nargs="*")
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
-    parser.add_argument("--minutes", type=float, default=40, help="of one toolkit on one baseline")
+    parser.add_argument("--minutes", type=float, default=60, help="allowed for each row, on the whole")
     asked = parser.parse_args()
     rows = Rows(asked.out, KEY)
     if asked.page:
@@ -55,12 +79,12 @@ def main() -> None:
         wanted = seed in asked.seeds and (not asked.sets or name in asked.sets) and (not asked.archs or arch in asked.archs)
         if not wanted or not (asked.runs / f"{name}-{arch}-{seed}" / "float.safetensors").exists():
             continue
-        for tool in asked.tools:
-            if TOOLS[tool].mode == "qat" and arch not in QAT_ARCHS:
-                continue
-            named = {"set": name, "arch": arch, "seed": seed, "tool": tool, "mode": TOOLS[tool].mode}
-            missing = [bits for bits in TOOLS[tool].widths if named | {"bits": bits} not in rows]
-            for row in run_cell(asked, name, arch, seed, tool, missing) if missing else []:
+        case = (name, arch, seed)
+        pairs = [(tool, bits) for tool in asked.tools for bits in TOOLS[tool].widths if TOOLS[tool].mode == "ptq" or arch in QAT_ARCHS]
+        missing = [(tool, bits) for tool, bits in pairs if named(case, tool, bits) not in rows]
+        # NNCF changes torch when it is imported: it gets a process for itself.
+        for alone in (False, True):
+            for row in run_cell(asked, case, [pair for pair in missing if pair[0].startswith("nncf") is alone]):
                 rows.add(row)
 
 

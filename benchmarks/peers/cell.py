@@ -14,17 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from benchmarks.peers.case import Case
-from benchmarks.peers.tool import Deployed
 from benchmarks.peers.tools import TOOLS, Tool
 from benchmarks.rows import paired
 
 from clinquant import __version__
-from clinquant.edge.runtimes.onnxruntime import OnnxRuntimeSession
 from clinquant.edge.runtimes.onnxruntime import version as onnxruntime_version
 
 MARK = "ROW "
-TIMED_RUNS = 30
 
 
 def facts(case: Case, tool: Tool, bits: str) -> dict[str, Any]:
@@ -42,21 +40,7 @@ def facts(case: Case, tool: Tool, bits: str) -> dict[str, Any]:
     found = paired(baseline, answered)
     found |= {"test_images": len(scores), "bytes": deployed.bytes, "bytes_ratio": round(deployed.bytes / case.float_file.stat().st_size, 4)}
     found |= {"recipe": deployed.recipe, "runtime": deployed.runtime, "seconds": round(seconds, 1)}
-    return found | ({} if "simulated" in deployed.runtime else latency(case, deployed))
-
-
-def latency(case: Case, deployed: Deployed) -> dict[str, float]:
-    """Least time of one image, ms, and its ratio to the float file's on ONNX Runtime; in turns, one thread each."""
-    baseline, ids = OnnxRuntimeSession(case.float_file), case.split.test[:1]
-    pixels, images = case.pixels(ids), case.images(ids)
-    runs = {"float": lambda: baseline.run(pixels), "candidate": lambda: deployed.predict(images)}
-    least = dict.fromkeys(runs, float("inf"))
-    for _ in range(TIMED_RUNS):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            least[name] = min(least[name], 1e3 * (time.perf_counter() - start))
-    return {"least_ms": round(least["candidate"], 3), "least_ms_ratio": round(least["candidate"] / least["float"], 3)}
+    return found
 
 
 def version_of(package: str) -> str:
@@ -68,13 +52,12 @@ def version_of(package: str) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    """Prints a line of JSON a width."""
-    import torch
-
-    runs, work, name, arch, seed, tool_name, *widths = arguments
+    """Prints a line of JSON a toolkit and width."""
+    runs, work, name, arch, seed, *pairs = arguments
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
-    case, tool = Case(name, arch, int(seed), Path(runs), Path(work)), TOOLS[tool_name]
-    for bits in widths:
+    case = Case(name, arch, int(seed), Path(runs), Path(work))
+    for tool_name, bits in (pair.split(":") for pair in pairs):
+        tool = TOOLS[tool_name]
         row = {"set": name, "arch": arch, "seed": int(seed), "tool": tool_name, "bits": bits, "mode": tool.mode}
         print(MARK + json.dumps(row | {"version": version_of(tool.package)} | facts(case, tool, bits)), flush=True)
 

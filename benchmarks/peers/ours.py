@@ -8,19 +8,34 @@ from typing import Any
 import numpy as np
 from benchmarks.peers.case import Case
 from benchmarks.peers.tool import Deployed, Images, best_on_tune
+from benchmarks.peers.training import labelled
 from numpy.typing import NDArray
 
 from clinquant.edge.runtimes.onnxruntime import OnnxRuntimeSession
 from clinquant.lab.export.integer import export_integer
 from clinquant.lab.quantize.lower import lower
+from clinquant.lab.quantize.model import Calibration
+from clinquant.lab.quantize.passes import FineTune
 from clinquant.lab.quantize.quantize import quantize
+from clinquant.lab.quantize.recipes import RECIPES, begin, run_recipes
 
 
 def best(case: Case, bits: str) -> Deployed:
-    """The recipe whose file diverges least from the float file on tune."""
-    made = quantize(case.classifier, case.pixels(case.split.calibration), bits=bits)
+    """The recipe whose file diverges least from the float file on tune; all of the ladder's rungs that do not train."""
+    recipes = tuple(name for name in RECIPES if bits != "w8a8" or name != "adaround")
+    made = quantize(case.classifier, case.pixels(case.split.calibration), bits=bits, recipes=recipes)
     files = {name: export_integer(lower(network), case.folder / f"clinquant-{bits}-{name}.onnx") for name, network in made.items()}
     return best_on_tune(case, {name: lambda file=file, name=name: deployed(case, file, name) for name, file in files.items()})
+
+
+def trained(case: Case, bits: str) -> Deployed:
+    """Quantization-aware training (LSQ) from ranges by mean squared error, exported as learnt."""
+    calibration = Calibration(pixels=case.pixels(case.split.calibration), preprocess=case.classifier.card.preprocess)
+    train, tune = (labelled(case, ids) for ids in (case.split.train, case.split.tune))
+    learn = FineTune(train=train, tune=tune, folder=case.folder / f"clinquant-{bits}-lsq", seed=case.seed)
+    model = run_recipes(begin(case.classifier, bits), calibration, {"lsq": (*RECIPES["mse"], learn)})["lsq"]
+    file = export_integer(lower(model.quantized("lsq")), case.folder / f"clinquant-{bits}-lsq.onnx")
+    return deployed(case, file, "lsq")
 
 
 def deployed(case: Case, file: Path, recipe: str) -> Deployed:

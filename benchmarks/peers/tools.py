@@ -49,5 +49,9 @@ TOOLS: dict[str, Tool] = {
     "ai-edge-quantizer-default": Tool("ai_edge", "defaults", "ai-edge-quantizer"),
     "ai-edge-quantizer": Tool("ai_edge", "best", "ai-edge-quantizer"),
     "clinquant": Tool("ours", "best", "clinquant"),
+    "brevitas-qat": Tool("brevitas_layerwise", "trained", "brevitas", "qat"),
+    "torchao-qat": Tool("torchao_pt2e", "trained", "torchao", "qat"),
+    "nncf-qat": Tool("nncf_openvino", "trained", "nncf", "qat"),
+    "clinquant-qat": Tool("ours", "trained", "clinquant", "qat"),
 }
 """Name in the table -> what is run."""

@@ -10,13 +10,15 @@ import torch
 import torchao
 from benchmarks.peers.case import Case
 from benchmarks.peers.tool import Deployed, Images, Unsupported
+from benchmarks.peers.training import trained_on
 from numpy.typing import NDArray
+from torchao.quantization.pt2e import move_exported_model_to_eval, move_exported_model_to_train
 from torchao.quantization.pt2e.lowering import lower_pt2e_quantized_to_x86
-from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e, prepare_qat_pt2e
 from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 from torchao.testing.pt2e._xnnpack_quantizer import XNNPACKQuantizer, get_symmetric_quantization_config
 
-WIDTHS = {"w4a8": (4, 8), "w4a4": (4, 4)}
+WIDTHS = {"w4a8": (4, 8), "w4a4": (4, 4), "w2a2": (2, 2)}
 
 
 def best(case: Case, bits: str) -> Deployed:
@@ -26,14 +28,57 @@ def best(case: Case, bits: str) -> Deployed:
         return deployed(case, converted(case, quantizer), "X86InductorQuantizer, defaults", lower=True)
     if bits not in WIDTHS:
         raise Unsupported(f"no quantizer of torchao takes {bits}")
+    quantizer = narrow_quantizer(case, bits, train=False)
+    return deployed(case, converted(case, quantizer), f"XNNPACKQuantizer with ranges of {bits}", lower=False)
+
+
+def trained(case: Case, bits: str) -> Deployed:
+    """Quantization-aware training with XNNPACKQuantizer's recipe at narrow ranges: moving min-max ranges, straight-through gradients."""
+    size = case.classifier.card.preprocess.size
+    batches = {"x": {0: torch.export.Dim("n", min=2, max=1024)}}
+    program = torch.export.export(case.module, (torch.zeros(2, 3, size, size),), dynamic_shapes=batches)
+    module = Exported(prepare_qat_pt2e(program.module(), narrow_quantizer(case, bits, train=True)))
+    trained_on(case, module, f"torchao-{bits}")
+    module = convert_pt2e(module.program)
+    return deployed(case, without_unused(module), f"XNNPACKQuantizer with ranges of {bits}, trained", lower=False)
+
+
+class Exported(torch.nn.Module):
+    """An exported program that can be told to train and to evaluate, and takes single images (its own batches begin at two)."""
+
+    def __init__(self, program: torch.fx.GraphModule) -> None:
+        super().__init__()
+        self.program = program
+
+    def train(self, mode: bool = True) -> Exported:
+        """Moves the program's batch norm; `eval` calls this."""
+        self.training = mode
+        (move_exported_model_to_train if mode else move_exported_model_to_eval)(self.program)
+        return self
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits."""
+        logits: torch.Tensor = self.program(x if len(x) > 1 else torch.cat([x, x]))
+        return logits[: len(x)]
+
+
+def narrow_quantizer(case: Case, bits: str, *, train: bool) -> XNNPACKQuantizer:
+    """XNNPACKQuantizer's symmetric recipe with ranges of `bits`, first and last layer at 8 bits.
+
+    Training has a scale a tensor: with one a channel, torch's fused fake quantizer ends the process (a segmentation fault).
+    """
     weight, activation = (2 ** (width - 1) for width in WIDTHS[bits])
     narrow = get_symmetric_quantization_config(
-        is_per_channel=True, act_qmin=-activation, act_qmax=activation - 1, weight_qmin=1 - weight, weight_qmax=weight - 1
+        is_per_channel=not train,
+        is_qat=train,
+        act_qmin=-activation,
+        act_qmax=activation - 1,
+        weight_qmin=1 - weight,
+        weight_qmax=weight - 1,
     )
     first, last = ends(case.module)
-    wide = get_symmetric_quantization_config(is_per_channel=True)
-    quantizer = XNNPACKQuantizer().set_global(narrow).set_module_name(first, wide).set_module_name(last, wide)
-    return deployed(case, converted(case, quantizer), f"XNNPACKQuantizer with ranges of {bits}", lower=False)
+    wide = get_symmetric_quantization_config(is_per_channel=not train, is_qat=train)
+    return XNNPACKQuantizer().set_global(narrow).set_module_name(first, wide).set_module_name(last, wide)
 
 
 def ends(module: torch.nn.Module) -> tuple[str, str]:
