@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from clinquant import __version__
 from clinquant.core.artifact import read_json, sha256_json, write_json
 from clinquant.core.errors import ClinquantError
 from clinquant.core.predictions import Predictions
@@ -165,6 +166,7 @@ class Climb:
         """Hash of what decides what a recipe makes."""
         return sha256_json(
             {
+                "clinquant": __version__,
                 "float": self.run.sha256("float.safetensors", "float.card.json"),
                 "split": self.run.sha256("split.json"),
                 "seed": self.options.seed,
