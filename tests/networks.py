@@ -141,3 +141,63 @@ class EveryFunction(nn.Module):
         z = F.gelu(self.mixed(x.tanh()), approximate="tanh")
         w = x * F.relu6(x + 3) / 6 - 0.25
         return self.head(torch.cat([F.leaky_relu(2 * w, 0.3), y.sigmoid(), 1 - z], 1).mean((2, 3)))
+
+
+class Attention(nn.Module):
+    """Self-attention of several heads, written out (Vaswani et al. 2017, arXiv 1706.03762)."""
+
+    def __init__(self, features: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(features, 3 * features)
+        self.project = nn.Linear(features, features)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        n, tokens, features = x.shape
+        q, k, v = self.qkv(x).reshape(n, tokens, 3, self.heads, features // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        weights = (q @ k.transpose(-2, -1) * (features // self.heads) ** -0.5).softmax(-1)
+        return self.project((weights @ v).transpose(1, 2).reshape(n, tokens, features))
+
+
+class SmallTransformer(nn.Module):
+    """A vision transformer in small (Dosovitskiy et al. 2020, arXiv 2010.11929): patches, class token, positions, blocks."""
+
+    def __init__(self, classes: int = 3, size: int = 28, ready_made: bool = False) -> None:
+        super().__init__()
+        features, tokens = 24, (size // 7) ** 2 + 1
+        self.patches = nn.Conv2d(3, features, 7, 7)
+        self.token = nn.Parameter(0.5 * torch.randn(1, 1, features))
+        self.positions = nn.Parameter(0.5 * torch.randn(1, tokens, features))
+        self.norm1 = nn.LayerNorm(features)
+        self.attention = nn.MultiheadAttention(features, 3, batch_first=True) if ready_made else Attention(features, 3)
+        self.norm2 = nn.LayerNorm(features)
+        self.mlp = nn.Sequential(nn.Linear(features, 48), nn.GELU(), nn.Dropout(0.1), nn.Linear(48, features))
+        self.norm = nn.LayerNorm(features)
+        self.ready_made = ready_made
+        self.head = nn.Linear(features, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.token.expand(len(x), -1, -1), x], 1) + self.positions
+        y = self.norm1(x)
+        x = x + (self.attention(y, y, y)[0] if self.ready_made else self.attention(y))
+        x = x + self.mlp(self.norm2(x))
+        return self.head(self.norm(x)[:, 0])
+
+
+class PooledTokens(nn.Module):
+    """Torch's own encoder layer, no class token: the tokens' mean goes through a hidden layer. Control flow depends on a shape."""
+
+    def __init__(self, classes: int = 2) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 16, 7, 7)
+        self.norm = nn.BatchNorm2d(16)
+        self.encoder = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, norm_first=True, activation="relu")
+        self.hidden, self.head = nn.Linear(16, 12), nn.Linear(12, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.norm(self.patches(x))
+        if x.shape[-1] != x.shape[-2]:
+            raise ValueError("square images only")
+        x = self.encoder(x.flatten(2).permute(0, 2, 1)).mean(1)
+        return self.head(F.silu(self.hidden(x)))

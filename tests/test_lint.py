@@ -9,7 +9,7 @@ from torch import nn
 from clinquant.lab.architectures import ARCHITECTURES
 from clinquant.lab.quantize.lint import LINTERS, lint
 from clinquant.lab.quantize.trace import trace
-from networks import SmallHardSwish, SmallSiLU
+from networks import SmallHardSwish, SmallSiLU, SmallTransformer
 
 
 class Depthwise(nn.Module):
@@ -59,7 +59,7 @@ def test_every_finding_is_one_line_with_a_reason_and_advice() -> None:
     module.project[1].weight.data[0] = 0.0
     module.last[1].weight.data[0] = 99.0
     module.depthwise[1].weight.data[0] = 99.0
-    findings = [*lint(trace(module)), *lint(trace(SmallHardSwish()))]
+    findings = [*lint(trace(module)), *lint(trace(SmallHardSwish())), *lint(trace(SmallTransformer(), 28))]
     assert {finding.kind for finding in findings} == set(LINTERS)
     for finding in findings:
         assert "\n" not in str(finding) and finding.why.endswith(".") and finding.advice.endswith(".")

@@ -13,7 +13,28 @@ from onnx import TensorProto, helper
 from clinquant.core.affine import QParams, TensorSpec, dequantize, qparams_from_range, round_up_mantissa, table_of
 from clinquant.core.elementwise import ELEMENTWISE
 from clinquant.core.graph import Node
-from clinquant.core.integer import Add, Clip, Concat, Conv, GlobalAveragePool, IntegerProgram, Linear, MaxPool, Mul, Operator, Table
+from clinquant.core.integer import (
+    Add,
+    Clip,
+    Concat,
+    Constant,
+    Conv,
+    Dense,
+    GlobalAveragePool,
+    IntegerProgram,
+    LayerNorm,
+    Linear,
+    MatMul,
+    MaxPool,
+    Mul,
+    Operator,
+    Reshape,
+    Select,
+    Slice,
+    Softmax,
+    Table,
+    Transpose,
+)
 from clinquant.core.reference import RULES
 from clinquant.edge.resize import IR_VERSION, OPSET
 from clinquant.lab.export.builder import MICROSOFT, GraphBuilder
@@ -30,8 +51,8 @@ def grid(scale: float, zero: int) -> QParams:
     return QParams(spec=TensorSpec(), scale=np.asarray(scale, np.float32), zero_point=np.asarray(zero, np.int32))
 
 
-def differing(operator: Operator, inputs: list[np.ndarray], tensors: dict[str, QParams]) -> int:
-    """Number of codes in which ONNX Runtime, optimised and not, and the reference differ."""
+def differing(operator: Operator, inputs: list[np.ndarray], tensors: dict[str, QParams], within: int = 0) -> int:
+    """Number of codes in which, by more than `within`, ONNX Runtime, optimised and not, and the reference differ."""
     program = IntegerProgram(operators=(operator,), tensors=tensors, size=8, class_map=None)
     builder = GraphBuilder(8)
     WRITERS[type(operator)](_Writer(builder, program), operator)
@@ -54,7 +75,9 @@ def differing(operator: Operator, inputs: list[np.ndarray], tensors: dict[str, Q
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level, options.log_severity_level = level, 3
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        wrong += int((session.run(None, dict(zip(operator.inputs, inputs, strict=True)))[0] != expected).sum())
+        found = session.run(None, dict(zip(operator.inputs, inputs, strict=True)))[0]
+        assert found.shape == expected.shape
+        wrong += int((np.abs(found.astype(np.float64) - expected) > within).sum())
     return wrong
 
 
@@ -273,6 +296,64 @@ def test_linear(rng: np.random.Generator) -> None:
         )
         codes = rng.integers(0, 256, (3, 64, 1, 1), dtype=np.uint8)
         assert differing(operator, [codes], {"a": grid(rng.uniform(0.001, 0.1), rng.integers(256))}) == 0
+
+
+def test_dense_over_all_codes_and_weights(rng: np.random.Generator) -> None:
+    """One feature, all 256 codes as tokens, all 127 weight codes; then many features, which fill the sums."""
+    for trial in range(30):
+        features = 1 if trial < 15 else int(rng.integers(2, 200))
+        weight = np.arange(-63, 64)[:, None] if features == 1 else rng.integers(-63, 64, (127, features))
+        operator = Dense(
+            name="c",
+            inputs=("a",),
+            weight=weight.astype(np.int8),
+            weight_scale=np.full(127, 0.25, np.float32) if trial % 3 == 0 else rng.uniform(0.001, 0.1, 127).astype(np.float32),
+            bias=rng.integers(-9000, 9000, 127).astype(np.int32),
+        )
+        codes = ALL.reshape(2, 128, 1) if features == 1 else rng.integers(0, 256, (2, 40, features), dtype=np.uint8)
+        out = 2.0 ** rng.integers(2, 6) if trial % 3 == 0 else rng.uniform(0.2, 3) * features**0.5
+        tensors = {"a": grid(0.25 if trial % 3 == 0 else rng.uniform(0.01, 0.5), rng.integers(256)), "c": grid(out, rng.integers(256))}
+        assert differing(operator, [codes], tensors) == 0
+
+
+def test_product_of_matrices_over_all_pairs_of_codes(rng: np.random.Generator) -> None:
+    """An outer product holds every pair of codes; longer sums hold what saturates 16-bit pairs."""
+    for trial in range(30):
+        inner = 1 if trial < 15 else int(rng.integers(2, 100))
+        a = ALL.reshape(1, 1, 256, 1) if inner == 1 else rng.integers(0, 256, (2, 3, 20, inner), dtype=np.uint8)
+        b = ALL.reshape(1, 1, 1, 256) if inner == 1 else rng.integers(0, 256, (2, 3, inner, 17), dtype=np.uint8)
+        if trial >= 25:
+            a, b = np.full_like(a, 255), np.full_like(b, 255)
+        tensors = {name: grid(rng.uniform(0.001, 0.1), rng.integers(256)) for name in "ab"}
+        tensors["c"] = grid(255 * rng.uniform(0.1, 1) * inner * float(tensors["a"].scale * tensors["b"].scale), rng.integers(256))
+        assert differing(MatMul(name="c", inputs=("a", "b"), factor=float(rng.uniform(0.1, 1))), [a, b], tensors) == 0
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        Reshape(name="c", inputs=("a",), shape=(-1, 4, 3, 10)),
+        Transpose(name="c", inputs=("a",), axes=(0, 2, 3, 1)),
+        Select(name="c", inputs=("a",), axis=1, index=3),
+        Slice(name="c", inputs=("a",), axis=2, start=1, stop=3),
+        Constant(name="c", inputs=("a",), codes=np.arange(24, dtype=np.uint8).reshape(1, 2, 12)),
+    ],
+    ids=lambda operator: type(operator).__name__,
+)
+def test_codes_moved(operator: Operator, rng: np.random.Generator) -> None:
+    codes = rng.integers(0, 256, (2, 6, 4, 5), dtype=np.uint8)
+    assert differing(operator, [codes], {"a": grid(0.1, 3), "c": grid(0.1, 3)}) == 0
+
+
+def test_float_islands_are_at_most_a_code_away(rng: np.random.Generator) -> None:
+    """Not optimised and optimised, which fuses softmax into another table of exponentials."""
+    for _ in range(20):
+        codes = rng.integers(0, 256, (2, 3, 7, 24), dtype=np.uint8)
+        tensors = {"a": grid(rng.uniform(0.01, 0.1), rng.integers(256)), "c": grid(1 / 255, 0)}
+        assert differing(Softmax(name="c", inputs=("a",)), [codes], tensors, within=1) == 0
+        gamma, beta = (rng.normal(size=24).astype(np.float32) for _ in range(2))
+        tensors["c"] = grid(0.05, 128)
+        assert differing(LayerNorm(name="c", inputs=("a",), gamma=gamma, beta=beta, epsilon=1e-5), [codes], tensors, within=1) == 0
 
 
 def test_max_pool(rng: np.random.Generator) -> None:

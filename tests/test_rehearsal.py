@@ -14,7 +14,7 @@ from clinquant.lab.architectures import ARCHITECTURES, find_architecture
 from clinquant.lab.build import build
 from clinquant.lab.options import BuildOptions
 from clinquant.lab.rehearsal import rehearse
-from networks import Branches, Plain
+from networks import Branches, Plain, SmallTransformer
 from tiny_bundle import write_pictures
 
 USERS = """
@@ -61,7 +61,7 @@ class Branching(Net):
 
 class Sliced(Net):
     def features(self, x):
-        return torch.relu(super().features(x)[:, :, 1:])
+        return torch.relu(super().features(x)[:, :, ::2])
 
 class Reshaped(Net):
     def features(self, x):
@@ -129,6 +129,7 @@ def test_what_has_one_passes() -> None:
         rehearse(architecture.build(3), card(name, size, classes=3))
     rehearse(Branches(3), card("branches", 16, classes=3))
     rehearse(Plain(2), card("plain", 28))
+    rehearse(SmallTransformer(2), card("transformer", 28))
 
 
 def test_refused_before_training_and_trained_anew_when_the_code_has_changed(users: Path, tmp_path: Path) -> None:

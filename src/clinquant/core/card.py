@@ -23,6 +23,7 @@ class Card:
         target: what hardware the integers are meant for (`portable`, `x86-vnni`, `arm-dotprod`), or None for float.
         portable: whether the outputs are the same bits on every processor; where they are not, the bundle's golden vectors decide
             whether a machine may use the file. None for float, which is compared by tolerance.
+        float_islands: operators computed in float between integers (softmax, layer norm), which make a file not portable.
         threshold: operating point on P(positive), chosen on tune and frozen; None when there are more than two classes.
         threshold_rule: how it was chosen: `youden`, `sens=0.95`, `spec=0.95`, or `argmax`.
         refer_below: a case whose highest probability is under this is REFERred; None when none was chosen.
@@ -41,6 +42,7 @@ class Card:
     bits: str = "float32"
     target: str | None = None
     portable: bool | None = None
+    float_islands: int = 0
     threshold: float | None = None
     threshold_rule: str = "argmax"
     refer_below: float | None = None

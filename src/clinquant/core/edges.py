@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from clinquant.core.integer import Clip, Conv, IntegerProgram, Linear, MaxPool, Operator, Table
+from clinquant.core.integer import Clip, Conv, Dense, IntegerProgram, Linear, MaxPool, Operator, Reshape, Select, Slice, Table, Transpose
 
 BYTE = 255
 """Where the runtimes' operators saturate by themselves."""
 
-KEEPS_CODES = (MaxPool,)
+KEEPS_CODES = (MaxPool, Reshape, Transpose, Select, Slice)
 """Operators that put out only codes which they read."""
 
 
@@ -48,8 +48,8 @@ def _unbounded(program: IntegerProgram, made: dict[str, Operator], source: str) 
 
 
 def _weights(reader: Operator) -> Iterator[str]:
-    if not isinstance(reader, Conv | Linear):
+    if not isinstance(reader, Conv | Dense | Linear):
         return
-    odd, codes = isinstance(reader, Conv) and reader.weight_odd, reader.weight.astype(np.int64)
+    odd, codes = isinstance(reader, Conv | Dense) and reader.weight_odd, reader.weight.astype(np.int64)
     if np.abs(codes).max() >= 1 << (reader.weight_bits - (not odd)) or (odd and (codes % 2 == 0).any()):
         yield f"{reader.name}: a weight needs more than {reader.weight_bits} bits"

@@ -23,13 +23,21 @@ OPERATORS: dict[str, str] = {
     "clip": "min(max(x, low), high)",
     "add": "a + b, equal shapes",
     "mul": "a b, equal shapes, or one of them [n, c, 1, 1]",
-    "concat": "along channels",
+    "concat": "along channels, or tokens",
     "max_pool": "kernel, stride, pads",
     "average_pool": "kernel, stride, pads; count_include_pad",
     "global_average_pool": "[n, c, h, w] to [n, c, 1, 1]",
     "flatten": "[n, c, h, w] to [n, c h w]",
     "unflatten": "[n, c] to [n, c, 1, 1]",
-    "linear": "weight [o, i], optional bias [o]",
+    "linear": "weight [o, i], optional bias [o]; tokens where it reads more than two axes, of which it takes the last",
+    "constant": "value [1, ...], repeated for every image; reads the input for their number",
+    "reshape": "shape, -1 for the axis that holds the images",
+    "transpose": "axes",
+    "select": "axis, index; the axis is dropped",
+    "slice": "axis, start, stop",
+    "matmul": "factor a b, [..., t, d] by [..., d, u]",
+    "softmax": "over the last axis",
+    "layer_norm": "gamma, beta [c], epsilon; over the last axis",
     "sigmoid": "1 / (1 + exp(-x))",
     "silu": "x sigmoid(x)",
     "hard_sigmoid": "min(max(x / 6 + 1/2, 0), 1)",
@@ -44,6 +52,12 @@ OPERATORS: dict[str, str] = {
 """Every operator a `Network` may hold, with its parameters."""
 
 ACTIVATIONS = ("relu", "clip")
+
+MOVES = ("reshape", "transpose", "select", "slice")
+"""Operators that only move values; the images need not be along axis 0 of what they read or give."""
+
+FLOAT_ISLANDS = ("softmax", "layer_norm")
+"""Operators that an integer file computes in float."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -96,7 +96,7 @@ class Mul(Operator):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Concat(Operator):
-    """Tensors joined along channels."""
+    """Tensors joined along channels, or tokens: axis 1."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -127,6 +127,81 @@ class Linear(Operator):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Constant(Operator):
+    """The same codes for every image: uint8 [1, ...]; reads the input for their number."""
+
+    codes: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dense(Operator):
+    """A linear layer over the last axis, requantized: weight int8 [o, i], the rest as in `Conv`."""
+
+    weight: NDArray[np.int8]
+    weight_scale: NDArray[np.float32]
+    bias: NDArray[np.int32]
+    weight_bits: int = 8
+    weight_odd: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MatMul(Operator):
+    """factor a b of two tensors of codes, [..., t, d] by [..., d, u], requantized."""
+
+    factor: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reshape(Operator):
+    """The same codes in another shape; -1 for the axis that holds the images."""
+
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Transpose(Operator):
+    """The same codes, axes in another order."""
+
+    axes: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Select(Operator):
+    """One slice of an axis, which is dropped."""
+
+    axis: int
+    index: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Slice(Operator):
+    """Codes from `start` to `stop` (exclusive) of an axis."""
+
+    axis: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Island(Operator):
+    """Computed in float32 between codes and codes, so that an output may be the next code on another processor."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Softmax(Island):
+    """exp(x) / sum(exp(x)) over the last axis."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LayerNorm(Island):
+    """gamma (x - mean) / sqrt(variance + epsilon) + beta over the last axis; gamma, beta float32 [c]."""
+
+    gamma: NDArray[np.float32]
+    beta: NDArray[np.float32]
+    epsilon: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class IntegerProgram:
     """Operators in execution order, the last one `Linear`.
 
@@ -141,3 +216,8 @@ class IntegerProgram:
     tensors: Mapping[str, QParams]
     size: int
     class_map: Conv | None
+
+    @property
+    def islands(self) -> tuple[str, ...]:
+        """Names of the operators that compute in float; none in a portable file."""
+        return tuple(operator.name for operator in self.operators if isinstance(operator, Island))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from clinquant.core import tokens
 from clinquant.core.affine import QParams, dequantize, requantize, to_codes
 from clinquant.core.integer import (
     Add,
@@ -182,5 +183,6 @@ RULES: dict[type[Operator], Callable[..., NDArray[Any]]] = {
     MaxPool: max_pool,
     Requantize: requantized,
     GlobalAveragePool: global_average_pool,
+    **tokens.RULES,
 }
 """Operator -> its rule `(operator, inputs, their grids, output grid) -> codes`."""

@@ -49,7 +49,7 @@ from clinquant.lab.quantize.trace import trace
 from clinquant.lab.quantize.widths import check_bits
 from clinquant.lab.recipe import choosing_half
 from clinquant.lab.run import Narrator, Run
-from clinquant.lab.train import initial_sha256, train
+from clinquant.lab.train import choose_architecture, initial_sha256, train
 
 CONTRACT = "uint8 RGB image [n, h, w, 3] in; float32 logits and class_map out. " + Card.limits
 
@@ -178,7 +178,9 @@ def _brought(run: Run, options: BuildOptions) -> dict[str, str]:
     """Hashes of what the user brings besides images, and may change between two calls: a network of his own, a checkpoint."""
     found = {}
     if ":" in options.arch:
-        found["network"] = initial_sha256(options.arch, len(study_of(run).classes), options.seed)
+        study = study_of(run)
+        _, preprocess = choose_architecture(study, options.arch, options.size)
+        found["network"] = initial_sha256(options.arch, len(study.classes), preprocess.size, options.seed)
     if options.weights is not None and (path := Path(options.weights)).is_file():
         found["checkpoint"] = sha256_file(path)
     return found
@@ -196,7 +198,7 @@ def run_quantize(run: Run, options: BuildOptions) -> QuantizedNetwork:
     def make() -> None:
         study, parts, classifier = study_of(run), split_of(run), Classifier.load(run.directory)
         preprocess = classifier.card.preprocess
-        folded = fold_batch_norm(trace(classifier.module))
+        folded = fold_batch_norm(trace(classifier.module, classifier.card.preprocess.size))
         model = export_float(folded, preprocess, run.path("work/float.onnx"))
         baseline = _predict_tune(run, model, study, parts, run.path(tables["float"]), "float")
         climbed = climb(run, options, classifier, study, parts, baseline)
@@ -229,7 +231,7 @@ def run_export(run: Run, options: BuildOptions) -> None:
         study, parts = study_of(run), split_of(run)
         classifier, quantized = Classifier.load(run.directory), QuantizedNetwork.load(run.directory)
         temperature = {file: _temperature(run, parts, file) for file in FILES}
-        folded = fold_batch_norm(trace(classifier.module))
+        folded = fold_batch_norm(trace(classifier.module, classifier.card.preprocess.size))
         export_float(folded, classifier.card.preprocess, run.path("float.onnx"), temperature=temperature["float"], description=CONTRACT)
         export_integer(lower(quantized, temperature=temperature["integer"]), run.path("integer.onnx"), description=CONTRACT)
         export_qdq(quantized, run.path("qdq.onnx"), temperature=temperature["integer"], description=CONTRACT)

@@ -134,7 +134,12 @@ def not_shown(study: Study, test: TestSet, card: Card, external: bool) -> list[s
     ]
     if card.bits != "w8a8":
         sentences.append("Fewer bits make the file smaller, not faster: no common runtime has faster kernels below 8 bits on a CPU.")
-    if card.portable is False:
+    if card.float_islands:
+        sentences.append(
+            f"{card.float_islands} operators of the integer file (softmax, layer norm) compute in float, so other processors may answer a "
+            "little differently; 'clinquant verify' compares the golden vectors of the bundle by tolerance."
+        )
+    elif card.portable is False:
         sentences.append(
             f"The integer file is made for {card.target}: other processors may compute other integers. 'clinquant verify' replays the "
             "golden vectors of the bundle and refuses where they do."

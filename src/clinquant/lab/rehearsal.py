@@ -37,7 +37,7 @@ def rehearse(module: nn.Module, card: Card, *, bits: str = "w8a8") -> Network:
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         logits_of(module.train(), images, card)
         expected = logits_of(module.eval(), images, card)
-    network = trace(module)
+    network = trace(module, size)
     if not is_traced_whole(network, images, expected):
         raise ClinquantError(
             "trace-failed",

@@ -138,10 +138,10 @@ def initial_module(architecture: Architecture, classes: int, weights: str | None
     return module, initial_weights(architecture, module, weights)
 
 
-def initial_sha256(arch: str, classes: int, seed: int) -> str:
+def initial_sha256(arch: str, classes: int, size: int, seed: int) -> str:
     """Hash of a network's layers and random weights before training: it changes with the user's code, and with nothing else."""
     module, _ = initial_module(find_architecture(arch), classes, "random", seed)
-    layers = [(node.name, node.op, node.inputs, dict(node.attributes)) for node in trace(module)]
+    layers = [(node.name, node.op, node.inputs, dict(node.attributes)) for node in trace(module, size)]
     return sha256_json({"layers": layers, "weights": sha256_tensors(module.state_dict())})
 
 

@@ -11,6 +11,7 @@ import onnx
 
 from clinquant.core.graph import Network, Node
 from clinquant.core.preprocess import Preprocess
+from clinquant.lab.export import tokens
 from clinquant.lab.export.builder import GraphBuilder
 
 
@@ -51,10 +52,21 @@ def write_conv(graph: GraphBuilder, node: Node) -> None:
 
 
 def write_linear(graph: GraphBuilder, node: Node, divisor: float = 1.0, output: str | None = None) -> None:
-    """Gemm."""
+    """Gemm, or MatMul and Add over the last axis of tokens."""
     roles = [role for role in ("weight", "bias") if role in node.params]
     params = [graph.constant(f"{node.name}.{role}", node.params[role] / np.float32(divisor)) for role in roles]
-    graph.node("Gemm", [node.inputs[0], *params], output or node.name, transB=1)
+    linear(graph, node, params, output or node.name)
+
+
+def linear(graph: GraphBuilder, node: Node, params: list[str], output: str) -> None:
+    """Gemm of the tensors `params` (weight [o, i], bias), or over tokens MatMul and Add."""
+    if not node.attributes.get("tokens"):
+        graph.node("Gemm", [node.inputs[0], *params], output, transB=1)
+        return
+    turned = graph.node("Transpose", [params[0]], f"{node.name}.turned", perm=[1, 0])
+    product = graph.node("MatMul", [node.inputs[0], turned], f"{node.name}.product" if params[1:] else output)
+    if params[1:]:
+        graph.node("Add", [product, params[1]], output)
 
 
 def write_logits(graph: GraphBuilder, node: Node, temperature: float) -> None:
@@ -115,6 +127,44 @@ def write_unflatten(graph: GraphBuilder, node: Node) -> None:
     graph.node("Unsqueeze", [node.inputs[0], axes], node.name)
 
 
+def write_constant(graph: GraphBuilder, node: Node) -> None:
+    """A tensor of the network, repeated for every image."""
+    tokens.repeated(graph, node.name, node.params["value"], node.inputs[0])
+
+
+def write_reshape(graph: GraphBuilder, node: Node) -> None:
+    """Reshape."""
+    tokens.write_reshape(graph, node.name, node.inputs[0], node.attributes["shape"])
+
+
+def write_transpose(graph: GraphBuilder, node: Node) -> None:
+    """Transpose."""
+    graph.node("Transpose", [node.inputs[0]], node.name, perm=node.attributes["axes"])
+
+
+def write_select(graph: GraphBuilder, node: Node) -> None:
+    """One slice of an axis."""
+    tokens.write_select(graph, node.name, node.inputs[0], node.attributes["axis"], node.attributes["index"])
+
+
+def write_slice(graph: GraphBuilder, node: Node) -> None:
+    """A range of an axis."""
+    a = node.attributes
+    tokens.write_slice(graph, node.name, node.inputs[0], a["axis"], a["start"], a["stop"])
+
+
+def write_matmul(graph: GraphBuilder, node: Node) -> None:
+    """MatMul, times its factor."""
+    product = graph.node("MatMul", list(node.inputs), f"{node.name}.product")
+    graph.node("Mul", [product, graph.constant(f"{node.name}.factor", np.float32(node.attributes["factor"]))], node.name)
+
+
+def write_layer_norm(graph: GraphBuilder, node: Node) -> None:
+    """LayerNormalization over the last axis."""
+    params = [graph.constant(f"{node.name}.{role}", node.params[role]) for role in ("gamma", "beta")]
+    graph.node("LayerNormalization", [node.inputs[0], *params], node.name, axis=-1, epsilon=node.attributes["epsilon"])
+
+
 WRITERS: dict[str, Callable[[GraphBuilder, Node], None]] = {
     "conv": write_conv,
     "linear": write_linear,
@@ -128,6 +178,14 @@ WRITERS: dict[str, Callable[[GraphBuilder, Node], None]] = {
     "global_average_pool": write_plain("GlobalAveragePool"),
     "flatten": write_plain("Flatten"),
     "unflatten": write_unflatten,
+    "constant": write_constant,
+    "reshape": write_reshape,
+    "transpose": write_transpose,
+    "select": write_select,
+    "slice": write_slice,
+    "matmul": write_matmul,
+    "softmax": write_plain("Softmax", axis=-1),
+    "layer_norm": write_layer_norm,
     "sigmoid": write_plain("Sigmoid"),
     "silu": write_silu,
     "hard_sigmoid": write_plain("HardSigmoid", alpha=1 / 6, beta=0.5),

@@ -15,6 +15,7 @@ from clinquant.core.integer import (
     Clip,
     Concat,
     Conv,
+    Dense,
     GlobalAveragePool,
     Image,
     IntegerProgram,
@@ -25,6 +26,7 @@ from clinquant.core.integer import (
     Requantize,
     Table,
 )
+from clinquant.lab.export import tokens
 from clinquant.lab.export.builder import MICROSOFT, GraphBuilder
 
 
@@ -89,7 +91,7 @@ class _Writer:
             group=operator.groups,
         )
 
-    def weights(self, operator: Conv | Linear) -> list[str]:
+    def weights(self, operator: Conv | Linear | Dense) -> list[str]:
         """Names of the weight codes, their scales and zero points; the class map shares the classifier's codes."""
         name, rank = operator.name, operator.weight.ndim
         scale = self.graph.constant(f"{name}.weight_scale", operator.weight_scale)
@@ -99,7 +101,7 @@ class _Writer:
             shape = self.graph.constant("class_map.weight_shape", np.array([*operator.weight.shape], np.int64))
             return [self.graph.node("Reshape", [f"{linear}.weight", shape], f"{name}.weight"), scale, zero]
         assert rank in (2, 4)
-        if isinstance(operator, Conv) and operator.weight_odd:
+        if isinstance(operator, Conv | Dense) and operator.weight_odd:
             return [self.graph.odd_codes(f"{name}.weight", operator.weight, operator.weight_bits), scale, zero]
         return [self.graph.codes(f"{name}.weight", operator.weight, operator.weight_bits), scale, zero]
 
@@ -171,5 +173,6 @@ WRITERS: dict[type[Operator], Callable[..., None]] = {
     MaxPool: _Writer.max_pool,
     Requantize: _Writer.requantize,
     GlobalAveragePool: _Writer.global_average_pool,
+    **tokens.WRITERS,
 }
 """Operator -> the method that writes it."""

@@ -77,7 +77,7 @@ class _Writer:
         )
         a = node.attributes
         if node.op == "linear":
-            self.graph.node("Gemm", [node.inputs[0], weight, bias], output or name, transB=1)
+            float_export.linear(self.graph, node, [weight, bias], output or name)
         else:
             self.graph.node(
                 "Conv",

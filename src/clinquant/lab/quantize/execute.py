@@ -76,6 +76,15 @@ def _batch_norm(node: Node, inputs: list[torch.Tensor], params: Params) -> torch
     )
 
 
+def _layer_norm(node: Node, inputs: list[torch.Tensor], params: Params) -> torch.Tensor:
+    return F.layer_norm(inputs[0], inputs[0].shape[-1:], params["gamma"], params["beta"], node.attributes["epsilon"])
+
+
+def _slice(node: Node, inputs: list[torch.Tensor], params: Params) -> torch.Tensor:
+    a = node.attributes
+    return inputs[0].narrow(a["axis"], a["start"], a["stop"] - a["start"])
+
+
 RULES: dict[str, Callable[[Node, list[torch.Tensor], Params], torch.Tensor]] = {
     "input": lambda node, inputs, params: inputs[0],
     "conv": _conv,
@@ -91,6 +100,14 @@ RULES: dict[str, Callable[[Node, list[torch.Tensor], Params], torch.Tensor]] = {
     "flatten": lambda node, inputs, params: inputs[0].flatten(1),
     "unflatten": lambda node, inputs, params: inputs[0][:, :, None, None],
     "linear": lambda node, inputs, params: F.linear(inputs[0], params["weight"], params.get("bias")),
+    "constant": lambda node, inputs, params: params["value"].expand(len(inputs[0]), *params["value"].shape[1:]),
+    "reshape": lambda node, inputs, params: inputs[0].reshape(node.attributes["shape"]),
+    "transpose": lambda node, inputs, params: inputs[0].permute(node.attributes["axes"]),
+    "select": lambda node, inputs, params: inputs[0].select(node.attributes["axis"], node.attributes["index"]),
+    "slice": _slice,
+    "matmul": lambda node, inputs, params: inputs[0] @ inputs[1] * node.attributes["factor"],
+    "softmax": lambda node, inputs, params: inputs[0].softmax(-1),
+    "layer_norm": _layer_norm,
     "sigmoid": lambda node, inputs, params: torch.sigmoid(inputs[0]),
     "silu": lambda node, inputs, params: F.silu(inputs[0]),
     "hard_sigmoid": lambda node, inputs, params: F.hardsigmoid(inputs[0]),

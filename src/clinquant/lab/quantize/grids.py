@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from clinquant.core.graph import ACTIVATIONS, Network
+from clinquant.core.graph import ACTIVATIONS, MOVES, Network
 from clinquant.lab.quantize.execute import CLASS_MAP
 
-SHARES_ITS_INPUTS_GRID = ("flatten", "unflatten", "max_pool", *ACTIVATIONS)
+SHARES_ITS_INPUTS_GRID = ("flatten", "unflatten", *MOVES, "max_pool", *ACTIVATIONS)
 REQUANTIZES = ("conv", "linear", "add", "mul")
 """Operators whose requantization can perform the activation that follows."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from clinquant.core.graph import Network, Node
+from clinquant.core.graph import FLOAT_ISLANDS, Network, Node
 from clinquant.lab.quantize.fold import fold_batch_norm
 
 UNEQUAL = 10.0
@@ -132,6 +132,18 @@ def dead(network: Network) -> Finding | None:
     )
 
 
+def float_islands(network: Network) -> Finding | None:
+    """Softmax and layer norm."""
+    layers = tuple(node.name for node in network if node.op in FLOAT_ISLANDS)
+    return _finding(
+        layers,
+        "float_islands",
+        f"{len(layers)} float islands",
+        "softmax and layer norm are computed in float between integers, so the file is not portable: a code may differ between processors.",
+        "Use 8 bits, and compare such files by tolerance.",
+    )
+
+
 LINTERS: dict[str, Callable[[Network], Finding | None]] = {
     "smooth": smooth,
     "hard_swish": hard_swish,
@@ -139,6 +151,7 @@ LINTERS: dict[str, Callable[[Network], Finding | None]] = {
     "depthwise": depthwise,
     "unequal": unequal,
     "dead": dead,
+    "float_islands": float_islands,
 }
 """Kind -> what looks for it in a network without batch norm."""
 

@@ -27,6 +27,7 @@ from clinquant.core.integer import (
     Requantize,
     Table,
 )
+from clinquant.lab.quantize import lower_tokens
 from clinquant.lab.quantize.execute import CLASS_MAP
 from clinquant.lab.quantize.gates import hard_sigmoid_bounds, is_safe_sigmoid
 from clinquant.lab.quantize.grids import fusions
@@ -100,6 +101,13 @@ class _Lowering:
             self.bound(activation, operator.name, grid)
         elif grid.spec.qmax < BYTE:
             self.tensor[node.name] = self.clip(f"{operator.name}.bounded", operator.name, grid.spec.qmin, grid.spec.qmax)
+
+    def keep(self, node: Node, operator: Operator) -> None:
+        """Appends `operator`, whose codes mean what its input's do."""
+        (source,) = operator.inputs
+        self.operators.append(operator)
+        self.tensor[node.name], self.tensors[node.name] = node.name, self.tensors[source]
+        self.grid_names[node.name] = self.grid_names[source]
 
     def bound(self, activation: Node, source: str, grid: QParams) -> None:
         """A Clip where the activation's ends lie inside the grid's."""
@@ -185,6 +193,9 @@ class _Lowering:
                 Linear(name=node.name, inputs=self.sources(node), weight=codes, weight_scale=grid.scale, bias=self.bias(node))
             )
             return
+        if not lower_tokens.is_plane(self.network, node.inputs[0]):
+            lower_tokens.dense(self, node)
+            return
         channels, height, width = (*self._plane(node.inputs[0]), 1, 1)[:3]
         weight = node.params["weight"].reshape(-1, channels, height, width)
         self._conv(node, weight, (1, 1), (0, 0, 0, 0), (1, 1), 1)
@@ -239,11 +250,8 @@ class _Lowering:
         self.emit(node, GlobalAveragePool(name=node.name, inputs=self.sources(node)))
 
     def max_pool(self, node: Node) -> None:
-        (source,) = self.sources(node)
         a = node.attributes
-        self.operators.append(MaxPool(name=node.name, inputs=(source,), kernel=a["kernel"], stride=a["stride"], pads=a["pads"]))
-        self.tensor[node.name], self.tensors[node.name] = node.name, self.tensors[source]
-        self.grid_names[node.name] = self.grid_names[source]
+        self.keep(node, MaxPool(name=node.name, inputs=self.sources(node), kernel=a["kernel"], stride=a["stride"], pads=a["pads"]))
 
     def activation(self, node: Node) -> None:
         """An activation that no producer performs: a bound on its input's codes."""
@@ -294,5 +302,6 @@ RULES: dict[str, Callable[[_Lowering, Node], None]] = {
     "flatten": _Lowering.flatten,
     "unflatten": _Lowering.unflatten,
     **dict.fromkeys(ELEMENTWISE, _Lowering.elementwise),
+    **lower_tokens.RULES,
 }
 """Operator of a folded network -> how it becomes integer operators."""

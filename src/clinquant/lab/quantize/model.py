@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from clinquant.core.affine import QParams
 from clinquant.core.card import Card
 from clinquant.core.errors import ClinquantError
-from clinquant.core.graph import Network
+from clinquant.core.graph import FLOAT_ISLANDS, Network
 from clinquant.core.preprocess import Preprocess
 from clinquant.lab.quantize.execute import CLASS_MAP, Executor, normalised
 from clinquant.lab.quantize.observers.histogram import Histogram
@@ -92,13 +92,14 @@ class Model:
     def quantized(self, recipe: str) -> QuantizedNetwork:
         """What `export` writes. Raises ClinquantError `pass-order`."""
         self.needs("weights", by="export", made_by="PutOnGrids")
+        islands = sum(node.op in FLOAT_ISLANDS for node in self.network)
         return QuantizedNetwork(
             network=self.network,
             activations=self.activations,
             weights=self.weights,
             widths=self.widths,
             shapes=tensor_shapes(self.network, self.card.preprocess.size),
-            card=self.card,
+            card=replace(self.card, portable=self.target.portable and not islands, float_islands=islands),
             recipe=recipe,
         )
 

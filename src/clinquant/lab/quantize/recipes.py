@@ -68,7 +68,7 @@ def begin(classifier: Classifier, bits: str, *, widths: Widths | None = None, ta
     Raises:
         ClinquantError: `bits-unsupported`; `operator-unsupported`, `trace-failed`, `weights-nan`, naming the layer.
     """
-    network = with_gates(trace(classifier.module))
+    network = with_gates(trace(classifier.module, classifier.card.preprocess.size))
     for node in network:
         for role, array in node.params.items():
             if not np.isfinite(array).all():

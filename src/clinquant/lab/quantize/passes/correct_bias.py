@@ -62,11 +62,12 @@ class CorrectBias:
 
 def mean_error(node: Node, x: Tensor, params: Params, target: Tensor) -> NDArray[np.float64]:
     """[o] mean over images and positions of what `node` gives for `x` with `params`, less `target`."""
-    total = torch.zeros(target.shape[1], dtype=torch.float64)
+    axis = -1 if node.op == "linear" else 1
+    total = torch.zeros(target.shape[axis], dtype=torch.float64)
     for start in range(0, len(x), BATCH):
         error = RULES[node.op](node, [x[start : start + BATCH]], params) - target[start : start + BATCH]
-        total += error.double().transpose(0, 1).flatten(1).sum(1)
-    return (total / (target.numel() / target.shape[1])).numpy()
+        total += error.double().movedim(axis, 0).flatten(1).sum(1)
+    return (total / (target.numel() / target.shape[axis])).numpy()
 
 
 def by_batch_norm(model: Model, floats: Network) -> dict[str, Node | None]:

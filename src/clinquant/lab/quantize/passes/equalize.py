@@ -185,7 +185,8 @@ def channel_ranges(network: Network, calibration: Calibration) -> dict[str, Arra
 
     def watch(name: str, tensor: torch.Tensor) -> None:
         if name in points:
-            seen = tensor.abs().transpose(0, 1).flatten(1).amax(1).double().numpy()
+            axis = -1 if network[points[name]].op == "linear" else 1
+            seen = tensor.abs().movedim(axis, 0).flatten(1).amax(1).double().numpy()
             largest[points[name]] = np.maximum(largest.get(points[name], seen), seen)
 
     run(network, calibration, watch)

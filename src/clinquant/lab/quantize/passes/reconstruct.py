@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clinquant.core.graph import Network, Node
+from clinquant.core.graph import MOVES, Network, Node
 from clinquant.lab.quantize.execute import RULES
 from clinquant.lab.quantize.model import Calibration, Model, tensor_shapes
 from clinquant.lab.quantize.on_grids import OnGrids, Params
@@ -52,7 +52,9 @@ class Twins:
     @torch.no_grad()
     def _batched(self, compute: Callable[[list[Tensor]], Tensor], node: Node, values: Mapping[str, Tensor]) -> Tensor:
         inputs = [values[name] for name in node.inputs] or [self.images]
-        return torch.cat([compute([tensor[start : start + BATCH] for tensor in inputs]) for start in range(0, len(self.images), BATCH)])
+        if node.op in MOVES:
+            return compute(inputs)
+        return torch.cat([compute([tensor[start : start + BATCH] for tensor in inputs]) for start in range(0, len(inputs[0]), BATCH)])
 
 
 def float_params(node: Node) -> Params:
@@ -84,12 +86,13 @@ def positions(node: Node, x: Tensor, target: Tensor, count: int, generator: torc
 
     Args:
         x: its input for all images.
-        target: [n, o, h, w] or [n, o], its wanted output.
+        target: [n, o, h, w], [n, o] or of tokens [n, t, o], its wanted output.
 
     Returns:
         columns [g, count, k] that its weight [g, o, k] multiplies, and targets [g, count, o].
     """
     if node.op == "linear":
+        x, target = x.flatten(0, -2), target.flatten(0, -2)
         drawn = torch.randperm(len(x), generator=generator)[:count]
         return x[drawn][None], target[drawn][None]
     windows = _windows(node, x)

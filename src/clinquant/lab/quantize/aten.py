@@ -1,0 +1,339 @@
+"""Rules for ATen operators: how each becomes nodes of a network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import fx
+
+from clinquant.core.errors import ClinquantError
+
+if TYPE_CHECKING:
+    from clinquant.lab.quantize.trace_aten import _Tracer
+
+Arguments = dict[str, Any]
+"""Of one call, by the operator's own names."""
+
+
+def array_of(tensor: torch.Tensor) -> Any:
+    """float32 array of a tensor."""
+    return tensor.detach().to(torch.float32).cpu().numpy().copy()
+
+
+def refusal(tracer: _Tracer, fx_node: fx.Node, what: str, fix: str) -> ClinquantError:
+    """The error that names the layer."""
+    return ClinquantError("operator-unsupported", f"{tracer.name(fx_node)}: {what}.", fix=fix)
+
+
+def _pair(values: Any) -> tuple[int, int]:
+    values = values if isinstance(values, list | tuple) else [values]
+    return (int(values[0]), int(values[-1]))
+
+
+def _weights(tracer: _Tracer, a: dict[str, Any]) -> dict[str, Any]:
+    return {role: tracer.array(a[role]) for role in ("weight", "bias") if a[role] is not None}
+
+
+def _conv(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+    if isinstance(a["padding"], str):
+        raise refusal(tracer, fx_node, f"padding {a['padding']!r}", "pad with a number of zeros.")
+    h, w = _pair(a["padding"])
+    top, left, bottom, right = tracer.pads.get(a["input"], (0, 0, 0, 0))
+    pads = (top + h, left + w, bottom + h, right + w)
+    settings = {"stride": _pair(a["stride"]), "pads": pads, "dilation": _pair(a["dilation"]), "groups": int(a["groups"])}
+    tracer.add(fx_node, "conv", [a["input"]], params=_weights(tracer, a), **settings)
+
+
+def _batch_norm(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+    if a["running_mean"] is None:
+        raise refusal(tracer, fx_node, "batch norm without statistics", "track running statistics.")
+    mean, variance = tracer.array(a["running_mean"]), tracer.array(a["running_var"])
+    gamma = np.ones_like(mean) if a["weight"] is None else tracer.array(a["weight"])
+    beta = np.zeros_like(mean) if a["bias"] is None else tracer.array(a["bias"])
+    params = {"gamma": gamma, "beta": beta, "mean": mean, "variance": variance}
+    tracer.add(fx_node, "batch_norm", [a["input"]], params=params, epsilon=float(a["eps"]))
+
+
+def _linear(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+    tokens = {"tokens": True} if len(tracer.shapes[fx_node]) > 2 else {}
+    tracer.add(fx_node, "linear", [a["input"]], params=_weights(tracer, a), **tokens)
+
+
+def _layer_norm(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+    if len(a["normalized_shape"]) != 1:
+        raise refusal(tracer, fx_node, f"layer norm over {a['normalized_shape']}", "normalise the last axis only.")
+    features = int(a["normalized_shape"][0])
+    gamma = np.ones(features, np.float32) if a["weight"] is None else tracer.array(a["weight"])
+    beta = np.zeros(features, np.float32) if a["bias"] is None else tracer.array(a["bias"])
+    tracer.add(fx_node, "layer_norm", [a["input"]], params={"gamma": gamma, "beta": beta}, epsilon=float(a["eps"]))
+
+
+def _softmax(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+    if int(a["dim"]) not in (-1, len(tracer.shapes[fx_node]) - 1):
+        raise refusal(tracer, fx_node, f"softmax over axis {a['dim']}", "take it over the last axis.")
+    tracer.add(fx_node, "softmax", [a["self"]])
+
+
+def _plain(op: str, **fixed: Any) -> Callable[..., None]:
+    """The rule of an operator of one tensor."""
+
+    def rule(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+        tracer.add(fx_node, op, [next(iter(a.values()))], **fixed)
+
+    return rule
+
+
+def _alias(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+    """Changes nothing at inference."""
+    source = next(iter(a.values()))
+    tables: tuple[dict[fx.Node, Any], ...] = (tracer.names, tracer.values, tracer.pads)
+    for known in tables:
+        if source in known:
+            known[fx_node] = known[source]
+
+
+def _pad(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+    """Zeros around the plane, which the convolution that reads it takes over."""
+    sides = [int(side) for side in a["pad"]]
+    if a.get("mode", "constant") != "constant" or a["value"] not in (None, 0, 0.0) or len(sides) != 4 or min(sides) < 0:
+        raise refusal(tracer, fx_node, f"padding {sides}, {a.get('mode')}", "pad the plane with zeros.")
+    left, right, top, bottom = sides
+    tracer.names[fx_node], tracer.pads[fx_node] = tracer.names[a["self"]], (top, left, bottom, right)
+
+
+def _clip(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+    low, high = (a[first] if first in a else a[second] for first, second in (("min_val", "min"), ("max_val", "max")))
+    if low is None or high is None:
+        raise refusal(tracer, fx_node, "a bound on one side", "use ReLU, or give both bounds.")
+    tracer.add(fx_node, "clip", [a["self"]], low=float(low), high=float(high))
+
+
+def _gelu(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+    tracer.add(fx_node, "gelu_tanh" if a["approximate"] == "tanh" else "gelu", [a["self"]])
+
+
+def _leaky_relu(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+    tracer.add(fx_node, "leaky_relu", [a["self"]], slope=float(a["negative_slope"]))
+
+
+def _elu(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+    if (a["scale"], a["input_scale"]) != (1, 1):
+        raise refusal(tracer, fx_node, "SELU", "use ELU.")
+    tracer.add(fx_node, "elu", [a["self"]], alpha=float(a["alpha"]))
+
+
+def _arithmetic(op: str, as_affine: Callable[[float], tuple[float, float]]) -> Callable[..., None]:
+    """The rule of an operator of two tensors, or of a tensor and a number, then an affine function."""
+
+    def rule(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+        other = a["other"]
+        if a.get("alpha", 1) not in (1, None):
+            raise refusal(tracer, fx_node, "a sum with alpha", "multiply before adding.")
+        if isinstance(other, int | float):
+            factor, term = as_affine(float(other))
+            tracer.add(fx_node, "affine", [a["self"]], factor=factor, term=term)
+        elif op:
+            tracer.add(fx_node, op, [a["self"], other])
+        else:
+            raise refusal(tracer, fx_node, "a difference or quotient of two tensors", "use sums and products.")
+
+    return rule
+
+
+def _reverse_sub(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+    if not isinstance(a["other"], int | float):
+        raise refusal(tracer, fx_node, "a difference of two tensors", "use sums and products.")
+    tracer.add(fx_node, "affine", [a["self"]], factor=-1.0, term=float(a["other"]))
+
+
+def _concat(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+    axis, rank = int(a["dim"]), len(tracer.shapes[fx_node])
+    if axis % rank != 1:
+        raise refusal(tracer, fx_node, f"concatenation along axis {axis}", "concatenate channels or tokens (dim=1).")
+    tracer.add(fx_node, "concat", list(a["tensors"]))
+
+
+def _pool(op: str) -> Callable[..., None]:
+    def rule(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+        h, w = _pair(a["padding"])
+        if a["ceil_mode"] or _pair(a.get("dilation", 1)) != (1, 1) or (h + w and not a.get("count_include_pad", True)):
+            raise refusal(tracer, fx_node, "pooling with ceil_mode, dilation or uncounted padding", "leave them at their defaults.")
+        extra = {"count_include_pad": True} if op == "average_pool" else {}
+        kernel = _pair(a["kernel_size"])
+        tracer.add(fx_node, op, [a["self"]], kernel=kernel, stride=_pair(a["stride"] or kernel), pads=(h, w, h, w), **extra)
+
+    return rule
+
+
+def _adaptive_pool(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+    if _pair(a["output_size"]) != (1, 1):
+        raise refusal(tracer, fx_node, f"adaptive pooling to {a['output_size']}", "pool to 1, or with a fixed window.")
+    tracer.add(fx_node, "global_average_pool", [a["self"]])
+
+
+def _mean(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+    """Over the plane, or over all tokens."""
+    shape = tracer.shapes[a["self"]]
+    axes = sorted(int(axis) % len(shape) for axis in (a["dim"] or []))
+    name, source = tracer.name(fx_node), tracer.read(a["self"], fx_node)
+    if len(shape) == 4 and axes == [2, 3]:
+        pooled = tracer.append(name, "global_average_pool", [source])
+        tracer.names[fx_node] = pooled if a["keepdim"] else tracer.append(f"{name}.flat", "flatten", [pooled])
+    elif len(shape) == 3 and axes == [1] and shape[0] == -1 and not a["keepdim"]:
+        turned = tracer.append(f"{name}.turned", "transpose", [source], axes=(0, 2, 1))
+        plane = tracer.append(f"{name}.plane", "reshape", [turned], shape=(-1, shape[2], shape[1], 1))
+        pooled = tracer.append(name, "global_average_pool", [plane])
+        tracer.names[fx_node] = tracer.append(f"{name}.flat", "flatten", [pooled])
+    else:
+        raise refusal(tracer, fx_node, f"mean over {a['dim']}", "take the mean over the plane (2, 3) or over tokens (1).")
+
+
+def _reshape(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+    """View, flatten, squeeze and their like: told by the shape before and after."""
+    source = a["self"]
+    before, after = tracer.shapes[source], tracer.shapes[fx_node]
+    if before == after:
+        _alias(tracer, fx_node, a)
+    elif source in tracer.values:
+        tracer.values[fx_node] = tracer.values[source].reshape(fx_node.meta["val"].shape)
+    elif len(before) == 4 and len(after) == 2 and before[0] == after[0] == -1:
+        tracer.add(fx_node, "flatten", [source])
+    elif len(before) == 2 and after == (*before, 1, 1):
+        tracer.add(fx_node, "unflatten", [source])
+    elif after.count(-1) != 1:
+        raise refusal(tracer, fx_node, f"reshape to {after}", "keep one axis for the images.")
+    else:
+        tracer.add(fx_node, "reshape", [source], shape=after)
+
+
+def _transpose(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+    axes = list(range(len(tracer.shapes[fx_node])))
+    first, second = int(a["dim0"]), int(a["dim1"])
+    axes[first], axes[second] = axes[second], axes[first]
+    tracer.add(fx_node, "transpose", [a["self"]], axes=tuple(axes))
+
+
+def _permute(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+    rank = len(tracer.shapes[fx_node])
+    tracer.add(fx_node, "transpose", [a["self"]], axes=tuple(int(axis) % rank for axis in a["dims"]))
+
+
+def _select(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+    axis, index = int(a["dim"]) % len(tracer.shapes[a["self"]]), int(a["index"])
+    tracer.add(fx_node, "select", [a["self"]], axis=axis, index=index % _side(tracer, fx_node, a["self"], axis))
+
+
+def _slice(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+    before, after, axis = tracer.shapes[a["self"]], tracer.shapes[fx_node], int(a["dim"]) % len(tracer.shapes[fx_node])
+    if before == after:
+        _alias(tracer, fx_node, a)
+    elif a["step"] != 1:
+        raise refusal(tracer, fx_node, "a slice with steps", "slice without steps, or use a stride.")
+    else:
+        start = int(a["start"] or 0) % _side(tracer, fx_node, a["self"], axis)
+        tracer.add(fx_node, "slice", [a["self"]], axis=axis, start=start, stop=start + after[axis])
+
+
+def _chunks(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+    """chunk and split: slices one after the other."""
+    axis, start = int(a["dim"]) % len(tracer.shapes[a["self"]]), 0
+    _side(tracer, fx_node, a["self"], axis)
+    tracer.parts[fx_node] = []
+    for part in fx_node.meta["val"]:
+        stop = start + int(part.shape[axis])
+        tracer.parts[fx_node].append(("slice", {"axis": axis, "start": start, "stop": stop}, a["self"]))
+        start = stop
+
+
+def _unbind(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+    axis = int(a["dim"]) % len(tracer.shapes[a["self"]])
+    side = _side(tracer, fx_node, a["self"], axis)
+    tracer.parts[fx_node] = [("select", {"axis": axis, "index": index}, a["self"]) for index in range(side)]
+
+
+def _side(tracer: _Tracer, fx_node: fx.Node, source: fx.Node, axis: int) -> int:
+    """Length of an axis, which must not hold the images."""
+    side = tracer.shapes[source][axis]
+    if side == -1:
+        raise refusal(tracer, fx_node, "a part of the images", "treat all images alike.")
+    return side
+
+
+def _expand(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+    """A tensor of the module repeated for every image."""
+    if a["self"] in tracer.values:
+        tracer.names[fx_node] = tracer.constant(a["self"], tracer.shapes[fx_node], fx_node)
+    elif tracer.shapes[a["self"]] == tracer.shapes[fx_node] or tracer.shapes[a["self"]][2:] == (1, 1):
+        _alias(tracer, fx_node, a)
+    else:
+        raise refusal(tracer, fx_node, "a tensor repeated", "let the operator repeat it by itself.")
+
+
+def _matmul(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+    tracer.add(fx_node, "matmul", [a["self"], a["other"] if "other" in a else a["mat2"]], factor=1.0)
+
+
+def _attention(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+    """softmax(q k^T / sqrt(d)) v (Vaswani et al. 2017, arXiv 1706.03762, eq. 1)."""
+    if a["attn_mask"] is not None or a["is_causal"] or a.get("enable_gqa"):
+        raise refusal(tracer, fx_node, "attention with a mask", "attend to every token.")
+    name, rank = tracer.name(fx_node), len(tracer.shapes[fx_node])
+    query, key, value = (tracer.read(a[role], fx_node) for role in ("query", "key", "value"))
+    axes = (*range(rank - 2), rank - 1, rank - 2)
+    scale = 1.0 / math.sqrt(tracer.shapes[a["query"]][-1]) if a["scale"] is None else float(a["scale"])
+    turned = tracer.append(f"{name}.key", "transpose", [key], axes=axes)
+    scores = tracer.append(f"{name}.scores", "matmul", [query, turned], factor=scale)
+    weights = tracer.append(f"{name}.weights", "softmax", [scores])
+    tracer.names[fx_node] = tracer.append(name, "matmul", [weights, value], factor=1.0)
+
+
+ATEN: dict[str, Callable[..., None]] = {
+    "conv2d": _conv,
+    "batch_norm": _batch_norm,
+    "linear": _linear,
+    "layer_norm": _layer_norm,
+    "softmax": _softmax,
+    "matmul": _matmul,
+    "bmm": _matmul,
+    "scaled_dot_product_attention": _attention,
+    "relu": _plain("relu"),
+    "relu6": _plain("clip", low=0.0, high=6.0),
+    "hardtanh": _clip,
+    "clamp": _clip,
+    "silu": _plain("silu"),
+    "hardswish": _plain("hard_swish"),
+    "sigmoid": _plain("sigmoid"),
+    "hardsigmoid": _plain("hard_sigmoid"),
+    "tanh": _plain("tanh"),
+    "gelu": _gelu,
+    "leaky_relu": _leaky_relu,
+    "elu": _elu,
+    "add": _arithmetic("add", lambda number: (1.0, number)),
+    "mul": _arithmetic("mul", lambda number: (number, 0.0)),
+    "sub": _arithmetic("", lambda number: (1.0, -number)),
+    "div": _arithmetic("", lambda number: (1.0 / number, 0.0)),
+    "rsub": _reverse_sub,
+    "cat": _concat,
+    **dict.fromkeys(("pad", "constant_pad_nd"), _pad),
+    "max_pool2d": _pool("max_pool"),
+    "avg_pool2d": _pool("average_pool"),
+    "adaptive_avg_pool2d": _adaptive_pool,
+    "mean": _mean,
+    **dict.fromkeys(("view", "reshape", "flatten", "unflatten", "unsqueeze", "squeeze"), _reshape),
+    **dict.fromkeys(("dropout", "contiguous", "clone", "alias", "detach", "to", "_to_copy", "feature_dropout"), _alias),
+    "transpose": _transpose,
+    "permute": _permute,
+    "select": _select,
+    "slice": _slice,
+    "chunk": _chunks,
+    "split": _chunks,
+    "split_with_sizes": _chunks,
+    "unbind": _unbind,
+    "expand": _expand,
+    "expand_as": _expand,
+}
+"""ATen operator (in place or not) -> rule."""
