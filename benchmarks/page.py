@@ -1,0 +1,139 @@
+"""Writes docs/measured.md from the tables in benchmarks/results: no number there is typed by hand.
+
+python -m benchmarks.page
+"""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+RESULTS, PAGE = Path("benchmarks/results"), Path("docs/measured.md")
+Row = dict[str, str]
+
+
+def rows_of(name: str) -> tuple[str, list[Row]]:
+    """The command that made a table, and its rows; none where it is not there."""
+    path = RESULTS / f"{name}.csv"
+    if not path.exists():
+        return "", []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    command = next((line.lstrip("# ") for line in lines if line.startswith("#")), "")
+    return command, list(csv.DictReader(line for line in lines if not line.startswith("#")))
+
+
+def table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    body = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n{body}"
+
+
+def mean(values: Iterable[float], digits: int = 4) -> str:
+    """The mean, or a dash."""
+    found = list(values)
+    return f"{statistics.mean(found):.{digits}f}" if found else "-"
+
+
+def change(rows: list[Row], metric: str) -> str:
+    """Mean difference from the float file's figure, signed, and its least and greatest."""
+    found = [float(row[metric]) - float(row[f"float_{metric}"]) for row in rows if row[metric] and row[f"float_{metric}"]]
+    return f"{statistics.mean(found):+.4f} ({min(found):+.4f} to {max(found):+.4f})" if found else "-"
+
+
+def by(rows: list[Row], *names: str) -> dict[tuple[str, ...], list[Row]]:
+    """Rows by the values of some columns, in order of appearance."""
+    found: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        found.setdefault(tuple(row[name] for name in names), []).append(row)
+    return found
+
+
+def low_bits(rows: list[Row]) -> str:
+    """Means over seeds of what every width and recipe did."""
+    lines = (
+        (*key, str(len(found)), change(found, "auc"), change(found, "accuracy"), mean(float(row["agreement"]) for row in found), mean((float(row["bytes_ratio"]) for row in found), 3))
+        for key, found in by(rows, "set", "bits", "recipe").items()
+    )  # fmt: skip
+    return table(
+        ("set", "bits", "recipe", "seeds", "AUC less float's", "accuracy less float's", "same top-1", "bytes / float"), sorted(lines)
+    )
+
+
+def ablation(rows: list[Row]) -> str:
+    """Means over sets and seeds of what every way did."""
+    lines = (
+        (*key, str(len(found)), mean((float(row["divergence"]) for row in found), 5), mean(float(row["agreement"]) for row in found), change(found, "auc"))
+        for key, found in by(rows, "arch", "bits", "way").items()
+    )  # fmt: skip
+    return table(("network", "bits", "way", "cells", "divergence from float, nats", "same top-1", "AUC less float's"), lines)
+
+
+def plain(*columns: str) -> Callable[[list[Row]], str]:
+    """Some columns as they stand."""
+    return lambda rows: table(columns, (tuple(row.get(name, "") for name in columns) for row in rows))
+
+
+SECTIONS: tuple[tuple[str, str, str, Callable[[list[Row]], str]], ...] = (
+    (
+        "low_bits",
+        "Fewer bits",
+        "ResNet-20 at 28 px on the locked test sets, mean over seeds (least to greatest). `float` is the control: the float network "
+        "trained on for as long as quantization-aware training. Recipes by name are in `clinquant methods`.",
+        low_bits,
+    ),
+    (
+        "ablation",
+        "What each choice is worth",
+        "One choice at a time, on exported files. `benchmarks.activations` are ResNet-20 with other activations, trained alike.",
+        ablation,
+    ),
+    (
+        "sizes",
+        "Bytes",
+        "Of the exported file, and of what the runtime holds of weights: packed codes are widened to int8 at load.",
+        plain("architecture", "bits", "bytes", "ratio", "memory_bytes", "share_int8"),
+    ),
+    (
+        "qat_step",
+        "What a training step costs",
+        "Medians of paired ratios in one process: forward, backward and optimizer, w4a4 by LSQ.",
+        plain("architecture", "batch", "threads", "fused/bfloat16", "fused/float32", "torch/bfloat16", "torch/float32"),
+    ),
+    (
+        "exactness",
+        "The simulation and the file",
+        "Codes that differ between the exact simulation in torch and ONNX Runtime, of every tensor, over real images.",
+        plain("architecture", "bits", "size", "images", "tensors", "values", "differing"),
+    ),
+    (
+        "targets",
+        "Targets",
+        "Logits that differ between this processor and emulated ones, of all images.",
+        plain("run", "target", "agreement", "divergence", "haswell_differ", "nehalem_differ", "ms"),
+    ),
+    (
+        "adaround",
+        "AdaRound",
+        "Time, and loss against nearest rounding and 10,000 iterations.",
+        lambda rows: plain(*list(rows[0])[:12])(rows),
+    ),
+    ("calibration", "Calibration", "Time in float passes, and memory.", lambda rows: plain(*list(rows[0])[:10])(rows)),
+)
+
+
+def main() -> None:
+    """Writes the page."""
+    parts = [
+        "# Measured\n\nMade by `python -m benchmarks.page` from `benchmarks/results`. Machines and versions stand in the tables there."
+    ]
+    for name, title, says, render in SECTIONS:
+        command, rows = rows_of(name)
+        if rows:
+            parts.append(f"## {title}\n\n{says}\n\n`{command}`\n\n{render(rows)}")
+    PAGE.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
