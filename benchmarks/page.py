@@ -52,21 +52,21 @@ def by(rows: list[Row], *names: str) -> dict[tuple[str, ...], list[Row]]:
 
 def low_bits(rows: list[Row]) -> str:
     """Means over seeds of what every width and recipe did."""
-    lines = (
-        (*key, str(len(found)), change(found, "auc"), change(found, "accuracy"), mean(float(row["agreement"]) for row in found), mean((float(row["bytes_ratio"]) for row in found), 3))
-        for key, found in by(rows, "set", "bits", "recipe").items()
-    )  # fmt: skip
-    return table(
-        ("set", "bits", "recipe", "seeds", "AUC less float's", "accuracy less float's", "same top-1", "bytes / float"), sorted(lines)
-    )
+    lines = []
+    for key, found in by(rows, "set", "bits", "recipe").items():
+        agreement = mean(float(row["agreement"]) for row in found)
+        ratio = mean((float(row["bytes_ratio"]) for row in found), 3)
+        lines.append((*key, str(len(found)), change(found, "auc"), change(found, "accuracy"), agreement, ratio))
+    columns = ("set", "bits", "recipe", "seeds", "AUC less float's", "accuracy less float's", "same top-1", "bytes / float")
+    return table(columns, sorted(lines))
 
 
 def ablation(rows: list[Row]) -> str:
     """Means over sets and seeds of what every way did."""
-    lines = (
-        (*key, str(len(found)), mean((float(row["divergence"]) for row in found), 5), mean(float(row["agreement"]) for row in found), change(found, "auc"))
-        for key, found in by(rows, "arch", "bits", "way").items()
-    )  # fmt: skip
+    lines = []
+    for key, found in by(rows, "arch", "bits", "way").items():
+        agreement = mean(float(row["agreement"]) for row in found)
+        lines.append((*key, str(len(found)), mean((float(row["divergence"]) for row in found), 5), agreement, change(found, "auc")))
     return table(("network", "bits", "way", "cells", "divergence from float, nats", "same top-1", "AUC less float's"), lines)
 
 
