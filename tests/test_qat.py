@@ -10,7 +10,7 @@ import onnx
 import pytest
 import torch
 
-from clinquant.core.affine import dequantize, quantize
+from clinquant.core.affine import LARGEST_BIAS, dequantize, quantize
 from clinquant.core.integer import Clip, Conv
 from clinquant.core.preprocess import Preprocess
 from clinquant.core.reference import execute
@@ -68,8 +68,10 @@ def spotted(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
     return trained_float(tmp_path_factory.mktemp("float"), TRAIN, TUNE)
 
 
-@pytest.mark.parametrize("bits", ["w4a4", "w2a2"])
-@pytest.mark.parametrize("method", METHODS)
+WAYS = [*((method, "w2a2") for method in METHODS), ("lsq+", "w4a4"), ("pact", "w4a4")]
+
+
+@pytest.mark.parametrize(("method", "bits"), WAYS)
 def test_what_every_method_learnt_is_what_is_exported(method: str, bits: str, spotted: Classifier, tmp_path: Path) -> None:
     start = rounded(spotted, TRAIN[0][:64], bits)
     module = FakeQuantized(start.traced, start, method)
@@ -104,7 +106,7 @@ def test_what_every_method_learnt_is_what_is_exported(method: str, bits: str, sp
     assert again.read_bytes() == path.read_bytes()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["lsq", "pact"])
 def test_training_recovers_what_two_bits_destroy(method: str, spotted: Classifier, tmp_path: Path) -> None:
     start = rounded(spotted, TRAIN[0][:64], "w2a2")
     fine_tune = FineTune(train=TRAIN, tune=TUNE, folder=tmp_path / "qat", method=method)
@@ -112,6 +114,21 @@ def test_training_recovers_what_two_bits_destroy(method: str, spotted: Classifie
     files = [export_integer(lower(model.quantized("mse")), tmp_path / f"{index}.onnx") for index, model in enumerate((start, learnt))]
     before, after = (accuracy(file, *TUNE) for file in files)
     assert after > 0.85 and after > before + 0.1, (before, after)
+
+
+def test_a_channel_that_training_switched_off_is_a_constant(spotted: Classifier) -> None:
+    start = rounded(spotted, TRAIN[0][:64], "w2a2")
+    module = FakeQuantized(start.traced, start, "lsq")
+    conv, norm = next((node.inputs[0], node.name) for node in start.traced if node.op == "batch_norm" and node.inputs[0] in module.inner)
+    held = module.params[module.key(norm)]
+    with torch.no_grad():
+        held.weight[0], held.bias[0] = 0.0, 3.0  # type: ignore[index, operator]
+    model = on_learnt_grids(start, trained(module, start), TRAIN[0][:64], spotted.card.preprocess)
+    program = lower(model.quantized("lsq"))
+    operator = next(found for found in program.operators if found.name == conv and isinstance(found, Conv))
+    assert np.abs(operator.bias).max() <= LARGEST_BIAS and not operator.weight[0].any()
+    grid, codes = program.tensors[conv], execute(program, TUNE[0][:2])[conv]
+    assert np.abs(dequantize(codes[:, 0], grid) - 3).max() <= 0.51 * grid.scale
 
 
 def on_learnt_grids(start: Model, learnt: Trained, pixels: np.ndarray, preprocess: Preprocess) -> Model:

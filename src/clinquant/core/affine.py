@@ -212,10 +212,15 @@ def weight_qparams(weight: NDArray[Any], bias: NDArray[Any] | None, input_scale:
     if not np.isfinite(weight).all():
         raise ClinquantError("weights-nan", "a weight is not finite.", fix="train again with a lower learning rate.")
     largest = np.abs(weight.astype(np.float64)).reshape(len(weight), -1).max(axis=1)
-    floor = np.zeros_like(largest) if bias is None else np.abs(bias.astype(np.float64)) / (float(input_scale) * LARGEST_BIAS)
-    covering = qparams_from_range(-largest, largest, spec)
-    scale = np.maximum(covering.scale, floor.astype(np.float32))
-    return QParams(spec=spec, scale=scale, zero_point=covering.zero_point)
+    return fit_for_bias(qparams_from_range(-largest, largest, spec), bias, input_scale)
+
+
+def fit_for_bias(weight: QParams, bias: NDArray[Any] | None, input_scale: Float) -> QParams:
+    """A weight's grid with every scale raised until |b / (s_x s_w)| <= `LARGEST_BIAS`."""
+    if bias is None:
+        return weight
+    floor = np.abs(bias.astype(np.float64)) / (float(input_scale) * LARGEST_BIAS)
+    return QParams(spec=weight.spec, scale=np.maximum(weight.scale, floor.astype(np.float32)), zero_point=weight.zero_point)
 
 
 def round_up_mantissa(value: Any, bits: int) -> Float:

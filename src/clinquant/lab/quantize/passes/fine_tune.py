@@ -15,11 +15,12 @@ from clinquant.lab.fit import fit
 from clinquant.lab.plan import TrainingPlan, plan_training
 from clinquant.lab.quantize.agreement import Agreement, agreement_of_fast_forward
 from clinquant.lab.quantize.guidance import Learning, LearningGuide, Teacher
-from clinquant.lab.quantize.model import Calibration, Model
+from clinquant.lab.quantize.model import Calibration, Model, Progress
 from clinquant.lab.quantize.passes.calibrate import Calibrate
 from clinquant.lab.quantize.passes.put_on_grids import PutOnGrids
 from clinquant.lab.quantize.passes.settle import Settle
 from clinquant.lab.quantize.qat import FakeQuantized, reestimate_norms, trained
+from clinquant.lab.quantize.quantized import Trained
 
 Labelled = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
@@ -38,7 +39,7 @@ class FineTune:
     """The traced network trained on with its inner layers on the grids of the model, and put on the grids it learnt.
 
     Attributes:
-        train, tune: uint8 pixels [n, s, s, 3] and labels [n]; the epoch with the lowest loss on tune is kept.
+        train, tune: uint8 pixels [n, s, s, 3] and labels [n]; tune is looked at, and chooses among epochs of settling only.
         folder: for the checkpoint; a killed run goes on from it.
         method: a key of `fake_quant.METHODS`.
         learning: rates, distillation, oscillating weights.
@@ -53,7 +54,7 @@ class FineTune:
     method: str = "lsq"
     learning: Learning = field(default_factory=Learning)
     seed: int = 0
-    progress: Callable[[int, int], None] | None = None
+    progress: Progress | None = None
     compared: Callable[[Agreement], None] | None = None
 
     def __call__(self, model: Model, calibration: Calibration) -> Model:
@@ -63,34 +64,39 @@ class FineTune:
             ClinquantError: `pass-order`; as `fit`.
         """
         model.needs("weights", by="FineTune", made_by="PutOnGrids")
-        preprocess, learning, classes = calibration.preprocess, self.learning, len(model.card.classes)
-        plan = plan_learning(self.train[1], classes, preprocess, self.seed, learning)
-        settling = plan_settling(plan, learning)
+        plan = plan_learning(self.train[1], len(model.card.classes), calibration.preprocess, self.seed, self.learning)
+        settling = plan_settling(plan, self.learning)
         steps = [each.epochs * each.steps_per_epoch(len(self.train[1])) if each else 0 for each in (plan, settling)]
-        module = FakeQuantized(model.traced, model, self.method, watched=learning.freezing is not None)
-        guide = LearningGuide(learning=learning, teacher=Teacher(model.traced) if learning.distillation else None, keeps_last=True)
-        fitted = fit(module, self.train, self.tune, plan, self.folder, guide=guide, progress=self._told(0, sum(steps)))
-        module.load_state_dict(fitted.state)
-        reestimate_norms(module.cpu(), self.train[0][:NORM_IMAGES], preprocess)
+        module = self._live(model, plan, self._told(0, sum(steps)))
+        reestimate_norms(module, self.train[0][:NORM_IMAGES], calibration.preprocess)
         learnt = trained(module, model)
         tuned = Calibrate()(replace(model, network=learnt.network), replace(calibration, progress=None))
         found = PutOnGrids(learnt_activations=learnt.activations, learnt_weights=learnt.weights)(tuned, calibration)
         if self.compared:
             self.compared(agreement_of_fast_forward(module, found.quantized(self.method), self.tune[0][:COMPARED_IMAGES]))
-        if settling is None:
-            return found
-        settle = Settle(
+        return self._settle(learnt, settling, self._told(steps[0], sum(steps)))(found, calibration) if settling else found
+
+    def _live(self, model: Model, plan: TrainingPlan, progress: Progress) -> FakeQuantized:
+        """The network trained with batch norm live."""
+        learning = self.learning
+        module = FakeQuantized(model.traced, model, self.method, watched=learning.freezing is not None)
+        guide = LearningGuide(learning=learning, teacher=Teacher(model.traced) if learning.distillation else None, keeps_last=True)
+        module.load_state_dict(fit(module, self.train, self.tune, plan, self.folder, guide=guide, progress=progress).state)
+        return module.cpu()
+
+    def _settle(self, learnt: Trained, plan: TrainingPlan, progress: Progress) -> Settle:
+        """The pass that trains on as deployed."""
+        return Settle(
             train=self.train,
             tune=self.tune,
-            plan=settling,
+            plan=plan,
             folder=self.folder / "settle",
-            learning=learning,
+            learning=self.learning,
             latents=learnt.latents,
-            progress=self._told(steps[0], sum(steps)),
+            progress=progress,
         )
-        return settle(found, calibration)
 
-    def _told(self, before: int, of: int) -> Callable[[int, int], None]:
+    def _told(self, before: int, of: int) -> Progress:
         """Progress of one part, after `before` steps of all parts'."""
         return lambda done, _: self.progress(before + done, of) if self.progress else None
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from clinquant.core.affine import QParams, TensorSpec, qparams_from_range, qparams_from_scale
+from clinquant.core.affine import QParams, TensorSpec, fit_for_bias, qparams_from_range, qparams_from_scale
 from clinquant.core.errors import ClinquantError
 from clinquant.core.graph import Network
 from clinquant.core.preprocess import Preprocess
@@ -43,12 +43,15 @@ class PutOnGrids:
         activations["input"] = input_grid(calibration.preprocess, model.target)
         tie_sums(model.network, activations)
         settle_products(model.network, activations)
-        grids, weights = grid_of(model.network), dict(self.learnt_weights)
+        grids, weights = grid_of(model.network), dict[str, QParams]()
         for node in model.network:
-            if "weight" not in node.params or node.name in weights:
+            if "weight" not in node.params:
                 continue
             grid = grids[node.inputs[0]]
             read = activations.get(narrow_name(grid, model.widths.read_by(node.name)), activations[grid])
+            if node.name in self.learnt_weights:
+                weights[node.name] = fit_for_bias(self.learnt_weights[node.name], node.params.get("bias"), read.scale)
+                continue
             spec = narrowed(model.target.weight, model.widths.of_weight(node.name))
             try:
                 weights[node.name] = weight_grid(node.params["weight"], node.params.get("bias"), read.scale, spec)
