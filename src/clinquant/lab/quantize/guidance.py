@@ -37,10 +37,10 @@ class Learning:
         settling_rate: peak rate of weights and biases then.
     """
 
-    rate: float = 2e-4
+    rate: float = 1e-3
     grid_share: float = 1.0
     weight_decay: float = 0.01
-    distillation: float = 0.0
+    distillation: float = 1.0
     dampening: float = 0.0
     freezing: float | None = None
     settling: float = 0.0

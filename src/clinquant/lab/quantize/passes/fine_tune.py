@@ -26,7 +26,7 @@ Labelled = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 VIEWS, VIEWS_LARGE = 20_000, 7_200
 """Image views of quantization-aware training: of inputs up to 64 px, and of larger ones."""
-EPOCHS = (3, 20)
+EPOCHS = (3, 60)
 NORM_IMAGES = 1024
 """Training images that the batch norm statistics are taken from anew."""
 
