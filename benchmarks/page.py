@@ -111,7 +111,7 @@ SECTIONS: tuple[tuple[str, str, str, Callable[[list[Row]], str]], ...] = (
         "targets",
         "Targets",
         "Logits that differ between this processor and emulated ones, of all images.",
-        plain("run", "target", "agreement", "divergence", "haswell_differ", "nehalem_differ", "ms"),
+        plain("run", "target", "agreement", "divergence", "haswell_differ", "nehalem_differ"),
     ),
     (
         "adaround",
