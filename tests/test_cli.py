@@ -179,10 +179,17 @@ def test_a_closed_pipe_is_no_error() -> None:
 
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(folder: Path) -> None:
     command = [sys.executable, "-m", "clinquant.cli.main", "bench", str(folder / "integer.onnx"), "--size", "16", "--runs", "100000000"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}  # a shell's background job would ignore it
+    with subprocess.Popen(  # type: ignore[call-overload]
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True, **heard
+    ) as process:
         time.sleep(2)
         os.killpg(process.pid, signal.SIGINT)
-        _, err = process.communicate(timeout=20)
+        try:
+            _, err = process.communicate(timeout=20)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130
     assert "run the same command again" in err
 
