@@ -29,7 +29,7 @@ class Learning:
         rate: of weights, at its peak; the cosine schedule is that of float training.
         grid_share: rate of what fake quantizers learn, as a multiple of `rate`; no decay.
         weight_decay: decoupled. LSQ halves L2 at 3 bits and quarters it at 2; decoupled, at these rates, a whole run shrinks a weight by
-            less than a thousandth, so widths share one.
+            less than a hundredth, so widths share one.
         distillation: weight of KL(teacher || student) beside the cross-entropy, at temperature 1; 0 leaves the teacher out.
         dampening: weight of the penalty on distances from the middle of bins, risen to by a cosine (2203.11086, eq. 8); 0 leaves it out.
         freezing: threshold of turns a step above which a weight is frozen, or None. LSQ weights only, as `dampening`.
