@@ -56,7 +56,7 @@ def seconds(arch: str, images: int) -> tuple[float, float]:
     plain, whole = [], []
     for _ in range(REPEATS):
         began = time.perf_counter()
-        for batch in calibration.batches(calibrate.batch):
+        for batch in calibration.batches(calibrate.batch_of(calibration.preprocess.size)):
             execute(batch)
         between = time.perf_counter()
         calibrate(model, calibration)

@@ -185,7 +185,11 @@ def test_floats_on_grids_are_nearly_the_integer_program(name: str, bits: str, re
 def test_adaround_leaves_weights_on_their_grids_and_serves_every_layer(name: str, ready: Callable[..., tuple[Model, Calibration]]) -> None:
     model, calibration = ready(name)
     seen: dict[str, Rounded] = {}
-    rounded = AdaRound(schedule=QUICK, images=16, watch=seen.__setitem__)(model, calibration)
+
+    def watch(layer: str, problem: Problem, found: Rounded) -> None:
+        seen[layer] = found
+
+    rounded = AdaRound(schedule=QUICK, images=16, watch=watch)(model, calibration)
     assert set(seen) == inner_layers(model.network)
     for layer, found in seen.items():
         grid, weight = model.weights[layer], rounded.network[layer].params["weight"]

@@ -37,7 +37,7 @@ class Histogram:
         self.low, self.high = min(self.low, low), max(self.high, high)
         self._reach(max(-low, high))
         if self.reach:
-            places = ((sampled(x) + self.reach) * (BINS / (2 * self.reach))).to(torch.int32)
+            places = (sampled(x) + self.reach).div_(2 * self.reach).mul_(BINS).to(torch.int32)
             found = torch.bincount(places, minlength=BINS + 1).numpy()
             self.counts += found[:BINS]
             self.counts[-1] += found[BINS:].sum()

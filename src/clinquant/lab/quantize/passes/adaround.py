@@ -19,7 +19,7 @@ from clinquant.lab.quantize.passes.reconstruct import Twins, float_params, image
 from clinquant.lab.quantize.rounding import Problem, Rounded, Schedule, learn_rounding
 from clinquant.lab.quantize.widths import inner_layers
 
-Watch = Callable[[str, Rounded], None]
+Watch = Callable[[str, Problem, Rounded], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class AdaRound:
         pool_memory: bytes that those may take.
         whole: first and last layer too, which have 8 bits (7 on the portable target), where rounding hardly matters.
         seed: of positions and steps.
-        watch: told every layer's name and outcome.
+        watch: told every layer's name, what was to be minimised, and the outcome.
     """
 
     schedule: Schedule = field(default_factory=Schedule)
@@ -67,7 +67,7 @@ class AdaRound:
                 problem = self.problem(floats[node.name], model.weights[node.name], twins.seen(node), target, follower, generator)
                 found = learn_rounding(problem, self.schedule, generator)
                 if self.watch:
-                    self.watch(node.name, found)
+                    self.watch(node.name, problem, found)
                 changes[node.name] = new = with_codes(floats[node.name], found.codes, model.weights[node.name])
                 return float_params(new)
 

@@ -16,11 +16,23 @@ FEWEST = 2
 """Calibration images below which nothing can be said of any range."""
 
 
+PIXELS, LARGEST_BATCH = 8 * 224**2, 64
+"""Images computed at once have at most this many pixels together, and are at most this many."""
+
+
 @dataclass(frozen=True)
 class Calibrate:
-    """One float pass over the calibration images; memory does not grow with their number."""
+    """One float pass over the calibration images; memory does not grow with their number.
 
-    batch: int = 8
+    Attributes:
+        batch: images computed at once; None takes 8 of 224 px, and up to 64 of smaller ones.
+    """
+
+    batch: int | None = None
+
+    def batch_of(self, size: int) -> int:
+        """Images of `size` pixels computed at once."""
+        return self.batch or max(1, min(LARGEST_BATCH, PIXELS // size**2))
 
     def __call__(self, model: Model, calibration: Calibration) -> Model:
         """`model` with a histogram for every grid.
@@ -43,7 +55,7 @@ class Calibrate:
                 except ClinquantError as error:
                     raise ClinquantError(error.code, f"{name}: {error.message}", fix=error.fix) from error
 
-        for batch in calibration.batches(self.batch):
+        for batch in calibration.batches(self.batch_of(calibration.preprocess.size)):
             execute(batch, watch)
             done += len(batch)
             calibration.tell(done, len(calibration.pixels))
