@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -48,9 +49,11 @@ def run_cell(asked: argparse.Namespace, case: tuple[str, str, int], pairs: list[
             watch.cancel()
             errors.seek(0)
             last = [line for line in errors.read().splitlines() if line.strip()][-1:]
+        if process.wait() in (-signal.SIGTERM, -signal.SIGINT):
+            raise SystemExit("stopped: the rows that are missing are made by the next call")
         if pairs:
             (tool, bits), pairs = pairs[0], pairs[1:]
-            reason = f"the process ended with {process.wait()}: {' '.join(last)[:200]}"
+            reason = f"the process ended with {process.returncode}: {' '.join(last)[:200]}"
             yield named(case, tool, bits) | {"version": version_of(TOOLS[tool].package), "failed": reason}
 
 
