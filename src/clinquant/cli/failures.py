@@ -17,7 +17,13 @@ import click
 from clinquant.core.artifact import writing_to
 from clinquant.core.errors import ClinquantError, Exit, missing_extra
 
-EXTRAS = {"torch": "lab", "safetensors": "lab", "jinja2": "report", "timm": "timm"}
+EXTRAS = {
+    "torch": "lab",
+    "safetensors": "lab",
+    "jinja2": "report",
+    "timm": "timm",
+    **dict.fromkeys(("starlette", "uvicorn", "h11", "python_multipart", "prometheus_client", "cryptography"), "serve"),
+}
 """Optional module -> the extra that brings it."""
 
 

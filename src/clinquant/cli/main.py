@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "bench": "Time model files against each other.",
     "report": "Write the page of a run that a person reads.",
     "evaluate": "See how a bundle does on labelled images of your own.",
+    "serve": "Answer images over HTTP, on this machine or a local network.",
     "doctor": "Show versions, processor, caches and disk.",
     "methods": "List architectures, recipes and quantization methods.",
     "runtimes": "List the runtimes that can execute a model file.",

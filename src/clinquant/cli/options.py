@@ -66,7 +66,7 @@ threshold = click.option(
 vertical_flip = click.option("--vertical-flip", is_flag=True, help="Also flip upside down in training: for images that have no upright.")
 
 
-def _bytes(context: click.Context, option: click.Parameter, value: str | None) -> int | None:
+def size_in_bytes(context: click.Context, option: click.Parameter, value: str | None) -> int | None:
     """Bytes of "300k", "1.5M" or "250000"."""
     if value is None:
         return None
@@ -87,7 +87,9 @@ bits = click.option(
     metavar="NAME",
     help="Widths of weights and activations: w8a8, w4a8, w4a4, w2a2, mixed w84 or w42, or auto under a budget. See methods.",
 )
-max_bytes = click.option("--max-bytes", metavar="SIZE", callback=_bytes, help="Budget of the integer file for --bits auto: 300k, 1.5M.")
+max_bytes = click.option(
+    "--max-bytes", metavar="SIZE", callback=size_in_bytes, help="Budget of the integer file for --bits auto: 300k, 1.5M."
+)
 max_ms = click.option(
     "--max-ms",
     metavar="MS",

@@ -16,7 +16,7 @@ from clinquant.core.errors import ClinquantError
 from clinquant.core.predictions import softmax
 from clinquant.data.decode import IMAGE_SUFFIXES, decode
 from clinquant.edge.bundle import Bundle
-from clinquant.edge.runtimes import runtime_module
+from clinquant.edge.runtimes import Session, runtime_module
 
 Progress = Callable[[int, int], None]
 
@@ -69,8 +69,7 @@ def answer(
     found, broken = [], {}
     for done, path in enumerate(paths, 1):
         try:
-            pixels = decode(_read(path), bundle.card.grey_window, name=str(path))
-            found.append(decide(str(path), session.run(pixels[None]).logits[0], bundle.card))
+            found.append(answer_one(_read(path), session, bundle.card, name=str(path)))
         except ClinquantError as error:
             if not skip_broken:
                 raise
@@ -79,6 +78,11 @@ def answer(
             progress(done, len(paths))
     sha256 = bundle.manifest.files["model.onnx"].sha256
     return Answers(model_sha256=sha256, runtime=session.runtime, answers=tuple(found), broken=broken)
+
+
+def answer_one(data: bytes, session: Session, card: Card, *, name: str) -> Answer:
+    """The answer to one encoded image: whoever asks, a command, a server or a test, asks here. Raises as `decode`."""
+    return decide(name, session.run(decode(data, card.grey_window, name=name)[None]).logits[0], card)
 
 
 def decide(image: str, logits: NDArray[np.float32], card: Card) -> Answer:
