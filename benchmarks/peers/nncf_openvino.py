@@ -1,4 +1,4 @@
-"""NNCF's post-training quantization of an OpenVINO model, run by OpenVINO.
+"""NNCF's post-training quantization of an OpenVINO model, and its quantization-aware training of a torch one, run by OpenVINO.
 
 Below 8 bits `nncf.quantize` takes a number of bits among its advanced parameters; OpenVINO then computes in float between the narrow grids.
 """
@@ -12,8 +12,11 @@ import numpy as np
 import openvino
 import torch
 from benchmarks.peers.case import Case
-from benchmarks.peers.tool import Deployed, Images, best_on_tune
+from benchmarks.peers.tool import Deployed, Images, Unsupported, best_on_tune
+from benchmarks.peers.training import trained_on
 from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, QuantizationParameters
+from nncf.torch.function_hook import wrap_model
+from nncf.torch.function_hook.nncf_graph.nncf_graph_builder import build_nncf_graph
 from numpy.typing import NDArray
 
 WIDTHS = {"w8a8": (8, 8), "w4a8": (4, 8), "w4a4": (4, 4)}
@@ -42,18 +45,48 @@ def best(case: Case, bits: str) -> Deployed:
     return best_on_tune(case, candidates)
 
 
+def trained(case: Case, bits: str) -> Deployed:
+    """Quantization-aware training of the torch network, scales learnt; batch norm live; first and last layer float."""
+    if bits not in WIDTHS:
+        raise Unsupported(f"no target of NNCF takes {bits}: activations have 4 bits at least")
+    size = case.classifier.card.preprocess.size
+    example = torch.zeros(1, 3, size, size)
+    graph = build_nncf_graph(wrap_model(case.module), example)
+    layers = [node.node_name for node in graph.get_all_nodes() if node.node_type in ("conv2d", "linear")]
+    kept = [
+        node.node_name for node in graph.get_all_nodes() if node.node_type in ("adaptive_avg_pool2d", "mean", "__add__", "add", "__iadd__")
+    ]
+    module = nncf.quantize(
+        case.module,
+        nncf.Dataset([torch.from_numpy(case.calibration[row : row + 1]) for row in range(len(case.calibration))]),
+        subset_size=len(case.calibration),
+        **narrow(bits),
+        ignored_scope=nncf.IgnoredScope(names=[layers[0], layers[-1], *kept]),
+    )
+    module = trained_on(case, module, f"nncf-{bits}")
+    model = openvino.convert_model(module, example_input=example, input=[1, 3, size, size])
+    return deployed(case, model, f"{bits}-trained", "quantized by nncf.quantize, trained")
+
+
+def narrow(bits: str) -> dict[str, Any]:
+    """What `nncf.quantize` is told for fewer than 8 bits."""
+    weight, activation = WIDTHS[bits]
+    return {
+        "target_device": nncf.TargetDevice.NPU,
+        "advanced_parameters": AdvancedQuantizationParameters(
+            weights_quantization_params=QuantizationParameters(num_bits=weight),
+            activations_quantization_params=QuantizationParameters(num_bits=activation),
+        ),
+    }
+
+
 def quantized(case: Case, bits: str, recipe: str, *, spare_ends: bool = False, **options: Any) -> Deployed:
     """One call of `nncf.quantize`, compiled by OpenVINO."""
     size = case.classifier.card.preprocess.size
     model = openvino.convert_model(case.module, example_input=torch.zeros(1, 3, size, size), input=[1, 3, size, size])
     dataset = nncf.Dataset([case.calibration[row : row + 1] for row in range(len(case.calibration))])
-    weight, activation = WIDTHS[bits]
     if bits != "w8a8":
-        options["target_device"] = nncf.TargetDevice.NPU
-        options["advanced_parameters"] = AdvancedQuantizationParameters(
-            weights_quantization_params=QuantizationParameters(num_bits=weight),
-            activations_quantization_params=QuantizationParameters(num_bits=activation),
-        )
+        options |= narrow(bits)
     if spare_ends:
         nodes = [(node.get_friendly_name(), node.get_type_name()) for node in model.get_ordered_ops()]
         layers = [name for name, kind in nodes if kind in LAYERS]

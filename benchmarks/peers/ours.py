@@ -21,9 +21,8 @@ from clinquant.lab.quantize.recipes import RECIPES, begin, run_recipes
 
 
 def best(case: Case, bits: str) -> Deployed:
-    """The recipe whose file diverges least from the float file on tune; all of the ladder's rungs that do not train."""
-    recipes = tuple(name for name in RECIPES if bits != "w8a8" or name != "adaround")
-    made = quantize(case.classifier, case.pixels(case.split.calibration), bits=bits, recipes=recipes)
+    """The recipe after training whose file diverges least from the float file on tune."""
+    made = quantize(case.classifier, case.pixels(case.split.calibration), bits=bits, recipes=tuple(RECIPES))
     files = {name: export_integer(lower(network), case.folder / f"clinquant-{bits}-{name}.onnx") for name, network in made.items()}
     return best_on_tune(case, {name: lambda file=file, name=name: deployed(case, file, name) for name, file in files.items()})
 

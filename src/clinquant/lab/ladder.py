@@ -37,17 +37,13 @@ NAMES = (*RECIPES, *METHODS)
 """What `--recipe` takes beside `auto`: recipes after training, and quantization-aware training."""
 
 RUNGS: tuple[tuple[str, ...], ...] = ((*RANGES, "bias_correction"), ("equalize",), ("adaround",), ("lsq",))
-"""What `auto` tries, the cheap first; a rung is begun only when no file of those below it holds. At 8 bits the last two stay out."""
+"""What `auto` tries, the cheap first; a rung is begun only when no file of those below it holds. At 8 bits none trains."""
 
 
 def check_recipe(recipe: str, bits: str) -> None:
-    """Raises ClinquantError `recipe-unknown`, or `recipe-unfit` where nothing is left to learn."""
+    """Raises ClinquantError `recipe-unknown`."""
     if recipe != "auto" and recipe not in NAMES:
         raise ClinquantError("recipe-unknown", f"recipe {recipe!r} is not known.", fix=f"use auto or one of: {', '.join(NAMES)}.")
-    if recipe in METHODS and bits == "w8a8":
-        raise ClinquantError(
-            "recipe-unfit", f"recipe {recipe!r} trains grids of fewer than 8 bits.", fix="give --bits w4a4, or --recipe auto."
-        )
 
 
 def check_budget(options: BuildOptions) -> None:
@@ -235,7 +231,7 @@ def climb(run: Run, options: BuildOptions, classifier: Classifier, study: Study,
         climbing.model, table = replace(model, widths=mixed.widths), mixed.table
         for line in told(table):
             run.narrator.say(line)
-    rungs = ((options.recipe,),) if options.recipe != "auto" else RUNGS[:2] if options.bits == "w8a8" else RUNGS
+    rungs = ((options.recipe,),) if options.recipe != "auto" else RUNGS[:-1] if options.bits == "w8a8" else RUNGS
     for names in rungs:
         climbing.take(names)
         if climbing.holds() or not climbing.has_time():

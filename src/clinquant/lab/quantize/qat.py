@@ -26,11 +26,16 @@ from clinquant.lab.quantize.grids import grid_of, watch_points
 from clinquant.lab.quantize.model import Model
 from clinquant.lab.quantize.oscillation import Oscillation
 from clinquant.lab.quantize.quantized import Trained
-from clinquant.lab.quantize.widths import inner_layers, narrow_name
+from clinquant.lab.quantize.widths import WHOLE, inner_layers, narrow_name
+
+BINDING = ("add", "mul", "sigmoid", "hard_sigmoid")
+"""Operators whose grids are settled together when a network is put on grids."""
 
 
 class FakeQuantized(nn.Module):
-    """A network with batch norm, its inner layers' weights and narrow activations on learnt grids, all else as in float.
+    """A network with batch norm, its inner layers' weights and what they read on learnt grids, all else as in float.
+
+    Grids of 8 bits that sums or products bind (`free_grids`) stay float, and are found anew from the trained network.
 
     Args:
         network: as traced, batch norm apart.
@@ -55,8 +60,9 @@ class FakeQuantized(nn.Module):
             self.weight_quantizers[_key(name)] = quantizer
             if watched and isinstance(quantizer, LSQ):
                 self.oscillations[_key(name)] = Oscillation(weight, quantizer)
+        free = free_grids(start)
         for name, grid in sorted(start.activations.items()):
-            if grid.spec.bits < 8:
+            if grid.spec.bits < 8 or name in free:
                 low, high = (int(end - grid.zero_point) for end in (grid.spec.qmin, grid.spec.qmax))
                 quantizer = ACTIVATION_QUANTIZERS[METHODS[method].activation](torch.tensor(float(grid.scale)), low, high)
                 self.activation_quantizers[_key(name)] = quantizer
@@ -117,6 +123,17 @@ class FakeQuantized(nn.Module):
     def key(name: str) -> str:
         """A node's name as torch takes it for a module."""
         return _key(name)
+
+
+def free_grids(start: Model) -> set[str]:
+    """Grids of 8 bits that inner layers read and that no sum, product or gate binds, so that they may be learnt."""
+    grids = grid_of(start.network)
+    bound = {
+        "input",
+        *(name for node in start.network if node.op in BINDING for name in (grids[node.name], *map(grids.__getitem__, node.inputs))),
+    }
+    read = {grids[source] for node in start.network if start.widths.activation.get(node.name) == WHOLE for source in node.inputs}
+    return {name for name in read - bound if start.activations[name].zero_point < start.activations[name].spec.qmax}
 
 
 def without_norms(network: Network) -> Network:
