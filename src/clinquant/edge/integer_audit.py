@@ -13,10 +13,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
+from numpy.typing import NDArray
 
 from clinquant.core.errors import ClinquantError
 from clinquant.evidence.evidence import ElementType, IntegerAudit
@@ -42,7 +44,7 @@ def integer_audit(model: Path, size: int) -> IntegerAudit:
     with tempfile.TemporaryDirectory() as folder:
         try:
             optimised = optimised_graph(model, Path(folder))
-            nodes = executed(optimised, size, Path(folder))
+            nodes = executed(optimised, {"image": np.zeros((1, size, size, 3), np.uint8)}, Path(folder))
         except Exception as error:  # the binding raises bare RuntimeErrors of many kinds
             raise ClinquantError(
                 "model-unreadable", f"ONNX Runtime cannot run {model} ({str(error).splitlines()[0]}).", fix="export the model again."
@@ -79,13 +81,13 @@ def optimised_graph(model: Path, folder: Path) -> onnx.ModelProto:
     return optimised
 
 
-def executed(optimised: onnx.ModelProto, size: int, folder: Path) -> list[Executed]:
-    """Every node of an optimised graph as it ran on one picture, in the runtime's own words."""
+def executed(optimised: onnx.ModelProto, inputs: Mapping[str, NDArray[Any]], folder: Path) -> list[Executed]:
+    """Every node of an optimised graph as it ran on these inputs, in the runtime's own words."""
     options = _options()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.enable_profiling, options.profile_file_prefix = True, str(folder / "profile")
     session = onnxruntime.InferenceSession(optimised.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    session.run(None, {"image": np.zeros((1, size, size, 3), np.uint8)})
+    session.run(None, dict(inputs))
     events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
     ran = {event["name"].removesuffix("_kernel_time"): event["args"] for event in events if event["name"].endswith("_kernel_time")}
     shapes = {constant.name: tuple(constant.dims) for constant in optimised.graph.initializer}
