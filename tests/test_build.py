@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -169,13 +170,15 @@ def test_two_runs_on_one_output(built: Path) -> None:
         ({"arch": "resnet1000"}, "arch-unknown"),
         ({"margin": float("nan")}, "margin-invalid"),
         ({"data": "/nowhere/at/all"}, "data-missing"),
+        ({"tests": ("/nowhere/at/all",)}, "data-missing"),
     ],
 )
-def test_a_bad_choice_ends_before_any_training(changes: dict[str, str], code: str, patients: Path, tmp_path: Path) -> None:
+def test_a_bad_choice_ends_before_any_training(changes: dict[str, Any], code: str, patients: Path, tmp_path: Path) -> None:
     with pytest.raises(ClinquantError) as caught:
         build(BuildOptions(**({"data": str(patients)} | TINY | changes)), tmp_path / "run")
     assert caught.value.code == code
     assert not (tmp_path / "run/float.safetensors").exists()
+    assert "tests" not in changes or not (tmp_path / "run/study.json").exists(), "nothing was read before that"
 
 
 def test_a_broken_image_is_named_or_left_out(tmp_path: Path) -> None:

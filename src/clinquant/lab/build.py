@@ -17,6 +17,7 @@ from clinquant.core.artifact import dump_json, read_body, read_json, sha256_file
 from clinquant.core.card import Card
 from clinquant.core.predictions import Predictions
 from clinquant.data.audit import Audit, audit
+from clinquant.data.datasets import reader_for
 from clinquant.data.external import External, align_classes, external_test
 from clinquant.data.pixels import Pixels
 from clinquant.data.read import read_study
@@ -82,6 +83,8 @@ def prepare(run: Run, options: BuildOptions, command: str = "") -> None:
     check_countable()
     if options.arch != "auto":
         find_architecture(options.arch)
+    for name in options.tests:
+        reader_for(name)
     run_read(run, options)
     run_audit(run, options)
     run_split(run, options)

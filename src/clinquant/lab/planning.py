@@ -119,7 +119,10 @@ def findings(study: Study, audit: Audit, split: Split) -> list[str]:
     if audit.leaks:
         sentences.append(f"{len(audit.leaks)} groups of patients or copies cross the given split.")
     if split.dropped:
-        sentences.append(f"{len(split.dropped)} images are dropped, each with its reason in split.json.")
+        count = len(split.dropped)
+        sentences.append(
+            f"{count} images are dropped, each with its reason in split.json." if count > 1 else "1 image is dropped: split.json."
+        )
     sentences.append(split.rule if split.rule.endswith(".") else f"{split.rule}.")
     return sentences
 
