@@ -11,8 +11,9 @@ PROBES = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
 
 def machine_names() -> tuple[str, ...]:
     """This machine's host name, as it is and as multicast DNS tells it to a local network."""
-    name = socket.gethostname().partition(".")[0].lower()
-    return tuple(dict.fromkeys(("localhost", socket.gethostname().lower(), name, f"{name}.local"))) if name else ("localhost",)
+    full = socket.gethostname().lower()
+    name = full.partition(".")[0]
+    return tuple(dict.fromkeys(("localhost", full, name, f"{name}.local"))) if name and full.isascii() else ("localhost",)
 
 
 def network_addresses() -> tuple[str, ...]:

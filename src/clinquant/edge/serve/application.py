@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -26,11 +27,14 @@ from clinquant.edge.serve.predictor import Busy, Predictor
 from clinquant.edge.serve.problems import PROBLEMS, internal, problem
 from clinquant.edge.serve.upload import image_bytes
 
+if TYPE_CHECKING:
+    from clinquant.edge.serve.authority import Identity
+
 JSON = "application/json"
 
 
 def application(
-    predictor: Predictor, limits: Limits, *, names: Collection[str] = (), site: Path | None = None, authority: Path | None = None
+    predictor: Predictor, limits: Limits, *, names: Collection[str] = (), site: Path | None = None, identity: Identity | None = None
 ) -> ASGIApp:
     """The whole server as an ASGI application.
 
@@ -39,10 +43,10 @@ def application(
         limits: of uploads and headers.
         names: host names it is known by; addresses and `localhost` are always taken.
         site: folder of static files for `/` (the tablet app), or None for a plain page that says so.
-        authority: certificate of the local authority, offered at `/ca.crt`.
+        identity: of this server over HTTPS; its authority is offered at `/ca.crt`, and how to trust it at `/trust`.
     """
     metrics = Metrics(predictor)
-    service = _Service(predictor, limits, metrics, authority)
+    service = _Service(predictor, limits, metrics, identity)
     inner = Starlette(
         routes=service.routes(site),
         exception_handlers={ClinquantError: _clinquant_error, Busy: _busy, HTTPException: _http_error, Exception: _fault},
@@ -53,8 +57,8 @@ def application(
 class _Service:
     """The handlers and what they share."""
 
-    def __init__(self, predictor: Predictor, limits: Limits, metrics: Metrics, authority: Path | None) -> None:
-        self._predictor, self._limits, self._metrics, self._authority = predictor, limits, metrics, authority
+    def __init__(self, predictor: Predictor, limits: Limits, metrics: Metrics, identity: Identity | None) -> None:
+        self._predictor, self._limits, self._metrics, self._identity = predictor, limits, metrics, identity
         self._model = describe(predictor.bundle, predictor.runtime)
         self._openapi = openapi(limits)
 
@@ -68,7 +72,7 @@ class _Service:
             Route("/metrics", self.metrics),
             Route("/problems/{code}", self.explain),
         ]
-        if self._authority:
+        if self._identity:
             found += [Route("/ca.crt", self.certificate), Route("/trust", self.trust)]
         return [*found, Mount("/", _Site(site)) if site else Route("/", self.front)]
 
@@ -117,13 +121,13 @@ class _Service:
 
     async def trust(self, request: Request) -> Response:
         """How a tablet comes to trust this server."""
-        assert self._authority is not None
-        return _page(trust_page(self._authority))
+        assert self._identity is not None
+        return _page(trust_page(self._identity.fingerprint))
 
     async def certificate(self, request: Request) -> Response:
         """The local authority's certificate."""
-        assert self._authority is not None
-        return FileResponse(self._authority, media_type="application/x-x509-ca-cert", filename="clinquant-ca.crt")
+        assert self._identity is not None
+        return FileResponse(self._identity.authority, media_type="application/x-x509-ca-cert", filename="clinquant-ca.crt")
 
 
 class _Site:

@@ -7,7 +7,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -15,6 +15,9 @@ from starlette.types import ASGIApp
 from clinquant.core.errors import ClinquantError, Exit
 from clinquant.edge.serve.connection import Connection
 from clinquant.edge.serve.limits import Limits
+
+if TYPE_CHECKING:
+    from clinquant.edge.serve.authority import Identity
 
 GRACE_SECONDS = 10
 """What is being answered when the server is told to stop has this long."""
@@ -52,12 +55,7 @@ def open_port(host: str, port: int) -> socket.socket:
 
 
 def run(
-    application: ASGIApp,
-    listening: socket.socket,
-    limits: Limits,
-    *,
-    certificate: tuple[Path, Path] | None = None,
-    ready: Callable[[], None],
+    application: ASGIApp, listening: socket.socket, limits: Limits, *, identity: Identity | None = None, ready: Callable[[], None]
 ) -> None:
     """Answers until SIGINT or SIGTERM; then takes nothing new and finishes what it has in hand.
 
@@ -65,10 +63,9 @@ def run(
         application: what answers.
         listening: from `open_port`.
         limits: of connections.
-        certificate: chain and key for TLS, as PEM files; None for plain HTTP.
+        identity: certificate and key for HTTPS; None for plain HTTP.
         ready: called once requests are taken.
     """
-    chain, key = certificate or (None, None)
     config = uvicorn.Config(
         application,
         http=_bounded(limits),
@@ -82,8 +79,8 @@ def run(
         h11_max_incomplete_event_size=limits.header_bytes,
         timeout_keep_alive=5,
         timeout_graceful_shutdown=GRACE_SECONDS,
-        ssl_certfile=chain,
-        ssl_keyfile=key,
+        ssl_certfile=identity.chain if identity else None,
+        ssl_keyfile=identity.key if identity else None,
     )
     with _stopped_quietly():
         _Server(config, ready).run(sockets=[listening])

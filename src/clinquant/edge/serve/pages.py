@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from html import escape
-from pathlib import Path
 
 from clinquant.edge.serve.prediction import Model
 
@@ -23,6 +22,27 @@ pre,code{font-family:ui-monospace,monospace;overflow-wrap:anywhere;white-space:p
 """
 
 
+TRUST = {
+    "Android": (
+        "Open this page in Chrome; past the warning by Advanced, Proceed. Download ca.crt.",
+        "Settings, Security and privacy, More security settings, Encryption and credentials, Install a certificate, CA certificate.",
+        "Install anyway, and choose ca.crt.",
+        "The names of these menus differ a little between makers: search the settings for \u201cCA certificate\u201d.",
+    ),
+    "iPadOS": (
+        "Open this page in Safari; past the warning by Show Details, visit this website. Tap the download, and Allow.",
+        "Settings, General, VPN and Device Management, the downloaded profile, Install.",
+        "Settings, General, About, Certificate Trust Settings: switch full trust on for this authority.",
+    ),
+    "Windows": (
+        "Download ca.crt and open it. Install Certificate, Current User.",
+        "Place all certificates in the following store: Trusted Root Certification Authorities. Finish.",
+        "Firefox has a list of its own: Settings, Privacy and Security, View Certificates, Authorities, Import.",
+    ),
+}
+"""What to do on each system."""
+
+
 def front_page(model: Model) -> str:
     """What a browser shows at `/` when the tablet app is not part of this installation."""
     card = model.card
@@ -39,9 +59,24 @@ def front_page(model: Model) -> str:
     )
 
 
-def trust_page(authority: Path) -> str:
-    """How to trust the local authority on a tablet."""
-    raise NotImplementedError
+def trust_page(fingerprint: str) -> str:
+    """How a tablet or PC comes to trust the local authority, with the fingerprint to compare."""
+    steps = "".join(
+        f"<h2>{escape(system)}</h2><ol>{''.join(f'<li>{escape(step)}</li>' for step in found)}</ol>" for system, found in TRUST.items()
+    )
+    return _html(
+        "Trust this server",
+        f"""<h1>Trust this server</h1>
+<p>The app installs, opens the camera and works offline only where the browser trusts the server. This machine signs for itself,
+so each tablet must be told once, by hand.</p>
+<p><a href="/ca.crt">Download the certificate of its authority (ca.crt)</a></p>
+<p>Before you install it, compare this SHA-256 fingerprint with the one that the server printed when it was started, and with the one
+that the tablet shows. Do not install it where they differ.</p>
+<pre>{escape(fingerprint)}</pre>
+<p>The authority can sign for private addresses, local names and this machine only, so it cannot stand in for any site of the internet.</p>
+{steps}
+<p>Then close this page, and open the server's address again: the warning is gone.</p>""",
+    )
 
 
 def _html(title: str, body: str) -> str:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clinquant.core.errors import ClinquantError
 from clinquant.edge.bundle import Bundle, open_bundle
@@ -18,7 +19,13 @@ from clinquant.edge.serve.limits import Limits
 from clinquant.edge.serve.listen import open_port, run
 from clinquant.edge.serve.predictor import Predictor
 
+if TYPE_CHECKING:
+    from clinquant.edge.serve.authority import Identity
+
 Say = Callable[[str], None]
+
+EVERYWHERE = ("0.0.0.0", "::")
+"""To listen there is to listen on every address of the machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +36,7 @@ class Settings:
         host: address to listen on; 127.0.0.1 is this machine alone, 0.0.0.0 every network it is on.
         port: 0 takes a free one.
         names: further host names that it is known by.
+        tls: answer over HTTPS, with a certificate of this machine's own authority.
         threads: of the runtime.
         limits: of uploads, pictures, queue and connections.
     """
@@ -36,6 +44,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8700
     names: tuple[str, ...] = ()
+    tls: bool = False
     threads: int = 1
     limits: Limits = field(default_factory=Limits)
 
@@ -51,26 +60,42 @@ def serve(bundle: Path | str, settings: Settings | None = None, *, say: Say = pr
         say: takes each line that the operator should read.
 
     Raises:
-        ClinquantError: as `verify`; `port-busy`, `host-unusable`.
+        ClinquantError: as `verify`; `port-busy`, `host-unusable`, `tls-name`, `tls-broken`.
     """
     settings = settings or Settings()
     opened = open_bundle(bundle, replay=True)
+    own = _identity(settings) if settings.tls else None
     predictor = Predictor(opened, settings.limits, threads=settings.threads)
     try:
         with _site(opened, say) as site, open_port(settings.host, settings.port) as listening:
             names = {name.lower() for name in (*machine_names(), *settings.names, settings.host)}
-            app = application(predictor, settings.limits, names=names, site=site)
+            app = application(predictor, settings.limits, names=names, site=site, identity=own)
             port = listening.getsockname()[1]
-            run(app, listening, settings.limits, ready=lambda: _tell(opened, settings, port, say))
+            run(app, listening, settings.limits, identity=own, ready=lambda: _tell(opened, settings, own, port, say))
     finally:
         predictor.close()
 
 
-def _tell(bundle: Bundle, settings: Settings, port: int, say: Say) -> None:
+def _identity(settings: Settings) -> Identity:
+    from clinquant.edge.serve.authority import identity
+
+    named = (*settings.names, *(() if settings.host in EVERYWHERE else (settings.host,)))
+    return identity(named, also=("127.0.0.1", "::1", *machine_names(), *network_addresses()))
+
+
+def _tell(bundle: Bundle, settings: Settings, own: Identity | None, port: int, say: Say) -> None:
     say(f"{bundle.path} is intact and answers as it was packed.")
-    for address in _reachable(settings.host):
-        say(f"open http://{address}:{port}/")
-    if not _is_loopback(settings.host):
+    reachable = (*_reachable(settings.host), *settings.names)
+    for address in reachable:
+        if own and address not in own.names:
+            say(f"warning: the certificate does not hold {address}; give --name {address} to see why.")
+    urls = [f"{'https' if own else 'http'}://{_in_url(address)}:{port}/" for address in reachable]
+    for url in urls:
+        say(f"open {url}")
+    if own:
+        say(f"each tablet must trust this machine's authority once: open {urls[0]}trust on it, or copy {own.authority} to it.")
+        say(f"compare its SHA-256 fingerprint: {own.fingerprint}")
+    elif not _is_loopback(settings.host):
         say("warning: plain http on a network: images travel unencrypted, and tablets will not install the app, open the camera or check")
         say("warning: signatures. Start with --tls, or keep to 127.0.0.1.")
     say("stop with Ctrl-C.")
@@ -97,8 +122,11 @@ def _site(bundle: Bundle, say: Say) -> Iterator[Path | None]:
 
 def _reachable(host: str) -> tuple[str, ...]:
     """What to type on another machine, or on this one."""
-    found = network_addresses() or ("127.0.0.1",) if host in ("0.0.0.0", "::") else (host,)
-    return tuple(f"[{address}]" if ":" in address else address for address in found)
+    return network_addresses() or ("127.0.0.1",) if host in EVERYWHERE else (host,)
+
+
+def _in_url(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
 
 
 def _is_loopback(host: str) -> bool:
