@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from benchmarks.rows import Rows
+
 from clinquant.core.artifact import sha256_bytes
 from clinquant.edge.answer import find_images
 from clinquant.edge.bundle import open_bundle

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.serve import drive
+
 from pictures import encoded, scene
 from serving import serving
 from tiny_bundle import write_bundle
