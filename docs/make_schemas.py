@@ -11,6 +11,7 @@ from clinquant.data.audit import Audit
 from clinquant.data.split import Split
 from clinquant.data.study import Study
 from clinquant.edge.answer import Answers
+from clinquant.edge.app.write import App
 from clinquant.edge.doctor import Health
 from clinquant.edge.evaluate import Evaluation
 from clinquant.edge.manifest import Manifest
@@ -21,6 +22,7 @@ FOLDER = Path(__file__).with_name("schemas")
 
 ARTIFACTS: dict[str, type] = {
     "answers": Answers,
+    "app": App,
     "audit": Audit,
     "card": Card,
     "comparison": Comparison,

@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "pack": "Write the bundle of a run.",
     "verify": "Refuse a bundle with any changed byte; replay its known answers.",
     "bench": "Time model files against each other.",
+    "app": "Write the tablet app of a bundle: static files that work offline.",
     "report": "Write the page of a run that a person reads.",
     "evaluate": "See how a bundle does on labelled images of your own.",
     "serve": "Answer images over HTTP, on this machine or a local network.",

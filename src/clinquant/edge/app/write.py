@@ -1,0 +1,144 @@
+"""Writes the tablet app of a bundle: static files that any web server can serve and a browser keeps."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from clinquant import __version__
+from clinquant.core.artifact import dump_json, sha256_file, sha256_json, write_text, writing_to
+from clinquant.core.errors import ClinquantError, Exit
+from clinquant.data.decode import MOST_PIXELS
+from clinquant.edge.app.expanded import expand
+from clinquant.edge.bundle import Bundle, open_bundle
+from clinquant.edge.golden import TOLERANCE
+from clinquant.edge.manifest import NAME as MANIFEST
+from clinquant.edge.manifest import Entry
+
+STATIC = Path(__file__).with_name("static")
+"""What `python web/assemble.py` gathered: the app's own files and the browser's runtime."""
+
+NAME = "app.json"
+KIND = "app"
+WORKER = "sw.js"
+EXPANDED = "model.expanded.onnx"
+
+
+@dataclass(frozen=True, kw_only=True)
+class App:
+    """`app.json`: what a browser must hold before it may answer.
+
+    Attributes:
+        release: sha256 over all the rest; a browser holds one release and changes it only when asked to.
+        clinquant: version that wrote it.
+        runtime: what runs the model in the browser.
+        bundle_version, bundle_created, manifest_sha256: of the bundle that is shown.
+        model: the file that is run, `bundle/model.onnx` or, where that has packed weights, the same model with weights of 8 bits.
+        golden_tolerance: of the replayed golden vectors, as a share of the largest output; None asks for every bit.
+        most_pixels: a larger picture is refused.
+        files: path -> bytes and sha256, of everything but `app.json` and the service worker.
+    """
+
+    release: str
+    clinquant: str
+    runtime: str
+    bundle_version: int
+    bundle_created: str
+    manifest_sha256: str
+    model: str
+    golden_tolerance: float | None
+    most_pixels: int
+    files: dict[str, Entry]
+
+    @property
+    def bytes(self) -> int:
+        """Of all files together."""
+        return sum(entry.bytes for entry in self.files.values())
+
+
+def write_app(bundle: Path, out: Path) -> App:
+    """Writes the app of `bundle` to the folder `out`, as a whole or not at all; an app that stands there is replaced.
+
+    Args:
+        bundle: verified first, golden vectors too.
+        out: a new folder, an empty one, or one that an earlier `write_app` wrote.
+
+    Raises:
+        ClinquantError: as `verify`; `app-files-missing`, `app-foreign`, `disk-full`, `output-unwritable`.
+    """
+    opened, fresh = open_bundle(bundle, replay=True), out.with_name(f".{out.name}.new")
+    _check_parts()
+    _check_place(out)
+    with writing_to(out):
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.copytree(STATIC, fresh)
+        for name in (*opened.manifest.files, MANIFEST):
+            (fresh / "bundle" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(opened.path / name, fresh / "bundle" / name)
+        app = _describe(opened, fresh)
+        write_text(fresh / NAME, dump_json(app, kind=KIND))
+        worker = (fresh / WORKER).read_text(encoding="utf-8")
+        write_text(fresh / WORKER, f"self.RELEASE = {json.dumps(_precached(app, fresh / NAME))};\n{worker}")
+        shutil.rmtree(out, ignore_errors=True)
+        os.replace(fresh, out)
+    return app
+
+
+def _describe(bundle: Bundle, folder: Path) -> App:
+    model = "bundle/model.onnx"
+    if expand(bundle.model, folder / EXPANDED):
+        model = EXPANDED
+    files = {path.relative_to(folder).as_posix(): _entry(path) for path in _files(folder)}
+    described = App(
+        release="",
+        clinquant=__version__,
+        runtime=(folder / "vendor" / "VERSION").read_text(encoding="utf-8").strip(),
+        bundle_version=bundle.manifest.bundle_version,
+        bundle_created=bundle.manifest.created,
+        manifest_sha256=bundle.manifest.sha256,
+        model=model,
+        golden_tolerance=TOLERANCE if bundle.card.float_islands else None,
+        most_pixels=MOST_PIXELS,
+        files=files,
+    )
+    values = {name: getattr(described, name) for name in described.__dataclass_fields__} | {"release": sha256_json(described)}
+    return App(**values)
+
+
+def _precached(app: App, file: Path) -> dict[str, object]:
+    """What the service worker must know: the release, the versions it may follow, and every file's hash."""
+    return {
+        "release": app.release,
+        "bundle_version": app.bundle_version,
+        "bundle_created": app.bundle_created,
+        "manifest_sha256": app.manifest_sha256,
+        "files": {NAME: sha256_file(file)} | {name: entry.sha256 for name, entry in app.files.items()},
+    }
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in (NAME, WORKER))
+
+
+def _entry(path: Path) -> Entry:
+    return Entry(bytes=path.stat().st_size, sha256=sha256_file(path))
+
+
+def _check_parts() -> None:
+    if not all((STATIC / name).is_file() for name in ("index.html", WORKER, "vendor/VERSION")):
+        raise ClinquantError(
+            "app-files-missing",
+            f"the app's files are not assembled in {STATIC}.",
+            fix="run 'python web/assemble.py' in the source tree, or install a wheel, which holds them.",
+            exit_code=Exit.ENVIRONMENT,
+        )
+
+
+def _check_place(out: Path) -> None:
+    ours = (out / NAME).is_file() and (out / WORKER).is_file()
+    if out.exists() and not ours and (not out.is_dir() or any(out.iterdir())):
+        raise ClinquantError("app-foreign", f"{out} exists and is not an app.", fix="choose another --out, or empty it.")

@@ -1,0 +1,55 @@
+"""A bundle of a real integer network, small and with random weights: what the tablet app is tested with."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from clinquant.core.card import Card
+from clinquant.edge.bundle import Bundle, pack
+from clinquant.edge.golden import golden_images, record_golden
+from clinquant.lab.architectures import ARCHITECTURES
+from clinquant.lab.classifier import Classifier
+from clinquant.lab.export.integer import export_integer
+from clinquant.lab.quantize.execute import normalised
+from clinquant.lab.quantize.lower import lower
+from clinquant.lab.quantize.quantize import quantize
+from tiny_bundle import card, evidence, predictions, write_model
+
+
+def write_integer_bundle(folder: Path, *, bits: str = "w8a8", gain: float = 1.0, name: str = "bundle") -> Bundle:
+    """Packs `folder/bundle` around a ResNet-20 at 28 px; `gain` makes another bundle of the same classes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    float_model = write_model(folder / "float.onnx", gain=gain)
+    integer = _integer(folder / "integer.onnx", bits, seed=int(gain * 10))
+    scores = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
+    tables = {"float": predictions(float_model, scores * np.float32(1.01)), "integer": predictions(integer, scores)}
+    for which, table in tables.items():
+        table.write(folder / f"test.{which}.csv")
+    return pack(
+        folder / name,
+        model=integer,
+        card=_card(bits),
+        evidence=evidence(float_model, integer, tables),
+        predictions={which: folder / f"test.{which}.csv" for which in tables},
+        golden=record_golden(integer, golden_images(28)),
+        licences={"data": "made up", "weights": "random"},
+    )
+
+
+def _card(bits: str) -> Card:
+    return dataclasses.replace(card(), architecture="resnet20", bits=bits, preprocess=dataclasses.replace(card().preprocess, size=28))
+
+
+def _integer(path: Path, bits: str, seed: int) -> Path:
+    torch.manual_seed(seed)
+    module = ARCHITECTURES["resnet20"].build(2).train()
+    pixels = np.random.default_rng(seed).integers(0, 256, (32, 28, 28, 3), dtype=np.uint8)
+    with torch.no_grad():
+        module(normalised(pixels, _card(bits).preprocess))
+    source = Classifier(module=module.eval(), card=dataclasses.replace(_card(bits), bits="float32"))
+    export_integer(lower(quantize(source, pixels, bits=bits, recipes=("minmax",))["minmax"]), path)
+    return path

@@ -1,0 +1,106 @@
+"""`clinquant app`: a folder of static files, whole and hashed; and message files that lack nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from chromium import need_app
+from clinquant.core.artifact import sha256_file
+from clinquant.core.errors import ClinquantError
+from clinquant.edge.app import write as write_module
+from clinquant.edge.app.write import write_app
+from tiny_bundle import write_bundle
+
+WEB = Path(__file__).parents[1] / "web" / "app"
+LANGUAGES = sorted((WEB / "messages").glob("*.json"))
+USED = re.compile(r"""\bt\((?:[^()"`]*\? )?"([\w.-]+)"(?: : "([\w.-]+)")?""")
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    need_app()
+    folder = tmp_path_factory.mktemp("app")
+    write_app(write_bundle(folder).path, folder / "out")
+    return folder / "out"
+
+
+def test_every_file_is_listed_with_its_hash(app: Path) -> None:
+    listed = json.loads((app / "app.json").read_text())["files"]
+    found = {path.relative_to(app).as_posix() for path in app.rglob("*") if path.is_file()}
+    assert found == {*listed, "app.json", "sw.js"}
+    assert all(sha256_file(app / name) == entry["sha256"] for name, entry in listed.items())
+
+
+def test_the_service_worker_knows_every_hash(app: Path) -> None:
+    release = json.loads((app / "sw.js").read_text().split("\n")[0].removeprefix("self.RELEASE = ").removesuffix(";"))
+    listed = json.loads((app / "app.json").read_text())
+    assert release["files"] == {name: entry["sha256"] for name, entry in listed["files"].items()} | {
+        "app.json": sha256_file(app / "app.json")
+    }
+    assert release["release"] == listed["release"]
+
+
+def test_the_page_allows_no_inline_code_and_no_other_origin(app: Path) -> None:
+    page = (app / "index.html").read_text()
+    policy = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)[0]
+    assert "default-src 'none'" in policy and "'unsafe-inline'" not in policy and "'unsafe-eval'" not in policy and "http" not in policy
+    assert not re.search(r"<style|style=|<script(?![^>]*\bsrc=)| on\w+=|https?://", page)
+
+
+def test_an_app_is_replaced_and_nothing_else_is(app: Path, tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path)
+    first = write_app(bundle.path, tmp_path / "out")
+    assert write_app(bundle.path, tmp_path / "out") == first
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "thesis.tex").write_text("mine")
+    with pytest.raises(ClinquantError) as error:
+        write_app(bundle.path, foreign)
+    assert error.value.code == "app-foreign" and (foreign / "thesis.tex").read_text() == "mine"
+
+
+def test_a_changed_bundle_makes_no_app(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path)
+    card = bundle.path / "card.json"
+    card.write_text(card.read_text().replace("dark", "dusk"))
+    with pytest.raises(ClinquantError, match="not as it was packed"):
+        write_app(bundle.path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_files_are_told_with_their_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write_module, "STATIC", tmp_path / "nothing")
+    with pytest.raises(ClinquantError) as error:
+        write_app(write_bundle(tmp_path).path, tmp_path / "out")
+    assert error.value.code == "app-files-missing" and "web/assemble.py" in error.value.fix
+
+
+@pytest.mark.parametrize("path", LANGUAGES, ids=lambda path: path.stem)
+def test_no_message_is_missing(path: Path) -> None:
+    english = json.loads((WEB / "messages" / "en.json").read_text(encoding="utf-8"))
+    found = json.loads(path.read_text(encoding="utf-8"))
+    assert list(found) == list(english)
+    for key, text in english.items():
+        assert found[key].strip() and sorted(re.findall(r"\{\w+\}", found[key])) == sorted(re.findall(r"\{\w+\}", text)), key
+    if path.stem != "en":
+        assert sum(found[key] == english[key] for key in english) < 12
+
+
+def test_every_key_that_a_module_names_is_a_message_and_every_message_is_named() -> None:
+    english = set(json.loads((WEB / "messages" / "en.json").read_text(encoding="utf-8")))
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in (WEB / "modules").rglob("*.js"))
+    named = {key for pair in USED.findall(sources) for key in pair if key}
+    assert not named - english
+    spoken = re.findall(r'"([\w-]+\.[\w.-]+)"', sources) + [f"refused.{code}" for code in re.findall(r'Refusal\("([\w-]+)"', sources)]
+    families = set(re.findall(r"`([\w-]+)\.\$\{", sources)) - {"refused"}
+    unnamed = {key for key in english if key not in spoken and key.split(".")[0] not in families} - {"direction", "notice"}
+    assert not {key for key in unnamed if not key.startswith("set.")}
+
+
+def test_every_language_is_in_the_list() -> None:
+    listed = re.findall(r'^  (\w\w): "', (WEB / "modules" / "messages.js").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(path.stem for path in LANGUAGES)

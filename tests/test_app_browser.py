@@ -1,0 +1,155 @@
+"""The tablet app in a real headless Chromium: it answers as the workstation does, offline, and refuses what was changed."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app_bundle import write_integer_bundle
+from chromium import Server, ask, chromium, open_app, serving, start_engine
+from clinquant.core.errors import ClinquantError
+from clinquant.data.decode import decode
+from clinquant.edge.app.write import write_app
+from clinquant.edge.bundle import Bundle
+from clinquant.edge.runtimes.onnxruntime import load
+from tiny_bundle import write_pictures
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def bundle(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return write_integer_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture(scope="module")
+def app(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    write_app(bundle.path, out := tmp_path_factory.mktemp("app") / "out")
+    return out
+
+
+@pytest.fixture(scope="module")
+def server(app: Path) -> Iterator[Server]:
+    with serving(app) as server:
+        yield server
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    context = browser.new_context()
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def engine(browser: Any, server: Server) -> Iterator[Any]:
+    """A page whose engine answers `ask`."""
+    context = browser.new_context()
+    page = open_app(context.new_page(), server.url)
+    start_engine(page)
+    yield page
+    context.close()
+
+
+def native(bundle: Bundle, encoded: bytes) -> dict[str, str | None]:
+    """As `ask`, on the workstation; or the refusal's code."""
+    try:
+        pixels = decode(encoded)
+    except ClinquantError as error:
+        return {"code": error.code}
+    answer = load(bundle.model, 1).run(pixels[None])
+    return {"logits": answer.logits.tobytes().hex(), "classMap": None if answer.class_map is None else answer.class_map.tobytes().hex()}
+
+
+def same(bundle: Bundle, engine: Any, encoded: bytes) -> bool:
+    found, expected = ask(engine, encoded), native(bundle, encoded)
+    return "code" not in expected and all(found.get(key) == value for key, value in expected.items())
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def colourful(width: int = 61, height: int = 47, seed: int = 0, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
+
+
+def test_a_picture_becomes_a_result(page: Any, server: Server, tmp_path: Path) -> None:
+    picture = next(write_pictures(tmp_path / "pictures", each=1).rglob("*.png"))
+    open_app(page, server.url).set_input_files("input[type=file][multiple]", picture)
+    page.wait_for_selector(".decision")
+    words = page.inner_text("main")
+    assert ("dark" in words or "bright" in words) and "%" in words and "20 patients" in words
+    assert "Not for diagnosis" in page.inner_text("footer")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_every_kind_of_picture_gives_the_workstations_bits(bundle: Bundle, engine: Any, kind: str) -> None:
+    picture = Image.fromarray(colourful())
+    assert same(bundle, engine, encoded(picture, kind))
+    assert same(bundle, engine, encoded(picture.convert("L"), kind))
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "LA", "RGBA"])
+def test_palettes_and_transparency_give_the_workstations_bits(bundle: Bundle, engine: Any, mode: str) -> None:
+    picture = Image.fromarray(colourful(channels=4)).convert(mode)
+    assert same(bundle, engine, encoded(picture, "PNG"))
+
+
+def test_transparent_webp_and_a_colour_named_transparent(bundle: Bundle, engine: Any) -> None:
+    assert same(bundle, engine, encoded(Image.fromarray(colourful(channels=4)), "WEBP", lossless=True, exact=True))
+    assert same(bundle, engine, encoded(Image.fromarray(colourful()).convert("P"), "PNG", transparency=3))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_exif_turns_as_on_the_workstation(bundle: Bundle, engine: Any, orientation: int, kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert same(bundle, engine, encoded(Image.fromarray(colourful()), kind, exif=exif))
+
+
+def test_colour_profiles_and_gamma_are_ignored(bundle: Bundle, engine: Any) -> None:
+    from PIL import ImageCms, PngImagePlugin
+
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
+    picture = Image.fromarray(colourful())
+    assert same(bundle, engine, encoded(picture, "JPEG", icc_profile=profile))
+    assert same(bundle, engine, encoded(picture, "PNG", icc_profile=profile))
+    gamma = PngImagePlugin.PngInfo()
+    gamma.add(b"gAMA", (100000).to_bytes(4, "big"))
+    assert same(bundle, engine, encoded(picture, "PNG", pnginfo=gamma))
+
+
+def test_what_the_browser_would_read_otherwise_is_refused(engine: Any) -> None:
+    grey = Image.fromarray(np.arange(0, 60000, 10, dtype=np.uint16).reshape(60, 100))
+    picture = Image.fromarray(colourful())
+    jpeg = encoded(picture, "JPEG")
+    png = encoded(picture, "PNG")
+    webp = encoded(picture, "WEBP")
+    expected = {
+        "sixteen-bit": encoded(grey, "PNG"),
+        "colours": encoded(picture.convert("CMYK"), "JPEG"),
+        "format": encoded(picture, "BMP"),
+        "animated": encoded(picture, "WEBP", save_all=True, append_images=[Image.fromarray(colourful(seed=1))]),
+    }
+    assert {code: ask(engine, data).get("code") for code, data in expected.items()} == {code: code for code in expected}
+    for data in (jpeg, png, webp):
+        for cut in (len(data) // 3, len(data) // 2, len(data) - 3):
+            assert ask(engine, data[:cut]).get("code") in ("broken", "format"), cut
+    flipped = bytearray(png)
+    flipped[len(png) // 2] ^= 1
+    assert ask(engine, bytes(flipped)).get("code") == "broken"
+    assert ask(engine, b"").get("code") == "format"

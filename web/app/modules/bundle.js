@@ -1,0 +1,89 @@
+/** Fetches the app's files and refuses them unless every one is what was packed. */
+
+import { Refusal } from "./refusal.js";
+import { sha256 } from "./sha256.js";
+
+/** What every bundle holds (the licences apart), and what the app needs of it. */
+const REQUIRED = ["card.json", "model.onnx", "evidence.json", "predictions.csv", "golden.npz", "README.md"];
+const NEEDED = ["card.json", "evidence.json", "golden.npz", "model.onnx"];
+
+/**
+ * The bundle, hash by hash.
+ * @param {App} app
+ * @param {URL} base where the app's folder is
+ * @param {(done: number, total: number) => void} progress
+ * @returns {Promise<Bundle>}
+ */
+export async function openBundle(app, base, progress) {
+  const manifest = await readManifest(app, base);
+  const names = Object.keys(manifest.files);
+  for (const name of REQUIRED) {
+    if (!names.includes(name)) throw new Refusal("missing", { file: name });
+  }
+  /** @type {Record<string, Uint8Array<ArrayBuffer>>} */
+  const kept = {};
+  for (const [index, name] of names.entries()) {
+    const bytes = await checked(new URL(`bundle/${name}`, base), name, manifest.files[name]);
+    if (NEEDED.includes(name)) kept[name] = bytes;
+    progress(index + 1, names.length);
+  }
+  const model = app.model === "bundle/model.onnx" ? kept["model.onnx"] : await checked(new URL(app.model, base), app.model, app.files[app.model]);
+  return {
+    manifest,
+    card: parse("card.json", kept["card.json"], "clinquant/card"),
+    evidence: parse("evidence.json", kept["evidence.json"], "clinquant/evidence"),
+    golden: kept["golden.npz"],
+    model,
+  };
+}
+
+/** @param {URL} url @param {string} name @returns {Promise<Uint8Array<ArrayBuffer>>} */
+export async function fetched(url, name) {
+  try {
+    const response = await fetch(url);
+    if (!response.ok) throw new Error(String(response.status));
+    return new Uint8Array(await response.arrayBuffer());
+  } catch {
+    throw new Refusal("missing", { file: name });
+  }
+}
+
+/**
+ * JSON with its keys in order and no spaces, as the manifest's digest is taken of.
+ * @param {unknown} value of objects, strings, whole numbers and null
+ * @returns {string}
+ */
+export function canonical(value) {
+  if (value === null || typeof value !== "object") return JSON.stringify(value);
+  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return `{${entries.map(([key, item]) => `${JSON.stringify(key)}:${canonical(item)}`).join(",")}}`;
+}
+
+/** @param {App} app @param {URL} base @returns {Promise<Manifest>} */
+async function readManifest(app, base) {
+  const bytes = await fetched(new URL("bundle/manifest.json", base), "manifest.json");
+  if ((await sha256(bytes)) !== app.manifest_sha256) throw new Refusal("changed", { file: "manifest.json" });
+  const manifest = parse("manifest.json", bytes, "clinquant/manifest");
+  const { format, version, ...body } = manifest;
+  const digest = await sha256(new TextEncoder().encode(canonical({ ...body, digest: "" })));
+  if (digest !== manifest.digest) throw new Refusal("changed", { file: "manifest.json" });
+  return manifest;
+}
+
+/** @param {URL} url @param {string} name @param {Entry} entry */
+async function checked(url, name, entry) {
+  const bytes = await fetched(url, name);
+  if (bytes.length !== entry.bytes || (await sha256(bytes)) !== entry.sha256) throw new Refusal("changed", { file: name });
+  return bytes;
+}
+
+/** @param {string} name @param {Uint8Array} bytes @param {string} format @returns {any} */
+function parse(name, bytes, format) {
+  try {
+    const value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    if (value.format === format && value.version === 1) return value;
+  } catch {
+    // falls through to the refusal
+  }
+  throw new Refusal("changed", { file: name });
+}

