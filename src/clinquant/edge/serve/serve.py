@@ -112,7 +112,7 @@ def _site(bundle: Bundle, say: Say) -> Iterator[Path | None]:
             yield None
             return
         try:
-            write_app(bundle, Path(folder) / "site")
+            write_app(bundle.path, Path(folder) / "site")
         except ClinquantError as error:
             say(f"the tablet app is not served: {error.message} Fix: {error.fix}")
             yield None
