@@ -12,9 +12,10 @@ from safetensors.torch import save
 
 from clinquant.core.preprocess import Preprocess
 from clinquant.lab.fit import Fitted, fit
+from clinquant.lab.objectives.divergence import divergence
 from clinquant.lab.quantize.execute import normalised
 from clinquant.lab.quantize.fake_quant import LSQ, METHODS
-from clinquant.lab.quantize.guidance import Learning, LearningGuide, Teacher, divergence
+from clinquant.lab.quantize.guidance import Learning, LearningGuide, Teacher
 from clinquant.lab.quantize.oscillation import MOMENTUM, Oscillation, dampening
 from clinquant.lab.quantize.qat import FakeQuantized
 from small_training import small_plan, spots

@@ -16,6 +16,7 @@ REGISTRIES = {
     "fake quantizers of activations": ("clinquant.lab.quantize.fake_quant", "ACTIVATION_QUANTIZERS"),
     "fake quantizers of weights": ("clinquant.lab.quantize.fake_quant", "WEIGHT_QUANTIZERS"),
     "passes": ("clinquant.lab.quantize.passes", "PASSES"),
+    "objectives": ("clinquant.lab.objectives", "OBJECTIVES"),
 }
 
 

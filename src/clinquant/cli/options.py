@@ -65,6 +65,25 @@ threshold = click.option(
 )
 vertical_flip = click.option("--vertical-flip", is_flag=True, help="Also flip upside down in training: for images that have no upright.")
 
+saliency_guided = click.option(
+    "--saliency-guided", is_flag=True, help="Train so that what the gradient calls unimportant does not matter; about twice the time."
+)
+saliency_k = click.option(
+    "--saliency-k", default=0.5, show_default=True, metavar="X", type=click.FloatRange(0, 1), help="Share of positions replaced."
+)
+saliency_fill = click.option(
+    "--saliency-fill", default="uniform", show_default=True, type=click.Choice(["uniform", "mean"]), help="What they are replaced by."
+)
+saliency_rank = click.option(
+    "--saliency-rank", default="signed", show_default=True, type=click.Choice(["signed", "abs"]), help="Which gradients are least."
+)
+saliency_weight = click.option(
+    "--saliency-weight", default=1.0, show_default=True, metavar="X", type=click.FloatRange(0), callback=_number, help="Of the divergence."
+)
+saliency_ramp = click.option(
+    "--saliency-ramp", default=0.2, show_default=True, metavar="X", type=click.FloatRange(0, 1), help="Share of training in which k rises."
+)
+
 
 def size_in_bytes(context: click.Context, option: click.Parameter, value: str | None) -> int | None:
     """Bytes of "300k", "1.5M" or "250000"."""
@@ -131,7 +150,10 @@ def together(*options: Decorator[Any]) -> Decorator[Any]:
 reading = together(groups, group_column, positive, grey_window, skip_broken)
 """How DATA is read."""
 
-training = together(arch, size, epochs, weights, vertical_flip)
+guiding = together(saliency_guided, saliency_k, saliency_fill, saliency_rank, saliency_weight, saliency_ramp)
+"""What training asks for beside the right class."""
+
+training = together(arch, size, epochs, weights, vertical_flip, guiding)
 """How the float network is made."""
 
 quantizing = together(bits, recipe, target, max_bytes, max_ms, max_minutes)

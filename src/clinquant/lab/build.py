@@ -39,6 +39,7 @@ from clinquant.lab.export.float import export_float
 from clinquant.lab.export.integer import export_integer
 from clinquant.lab.export.qdq import export_qdq
 from clinquant.lab.ladder import check_budget, check_recipe, climb
+from clinquant.lab.objectives import objectives_of
 from clinquant.lab.options import BuildOptions
 from clinquant.lab.planning import Plan, make_plan, room_warning, tell_plan
 from clinquant.lab.prove import FILES, Claims, Trials, prove, units_by_class
@@ -80,6 +81,7 @@ def prepare(run: Run, options: BuildOptions, command: str = "") -> None:
     find_target(options.target)
     check_budget(options)
     check_margin(options.margin)
+    objectives_of(options)
     check_countable()
     if options.arch != "auto":
         find_architecture(options.arch)
@@ -167,13 +169,15 @@ def run_train(run: Run, options: BuildOptions) -> Classifier:
     """float.safetensors and float.card.json."""
     names = ("arch", "size", "epochs", "seed", "weights", "threshold", "vertical_flip")
     chosen = {name: getattr(options, name) for name in names}
+    objectives = objectives_of(options)
     inputs = {"study": run.sha256("study.json"), "split": run.sha256("split.json"), **chosen, **_brought(run, options)}
+    asked: dict[str, Any] = {"objectives": objectives} if objectives else {}
 
     def make() -> None:
         with run.narrator.progress("train") as tick:
-            train(study_of(run), split_of(run), run.directory, **chosen, progress=tick)
+            train(study_of(run), split_of(run), run.directory, **chosen, objectives=objectives, progress=tick)
 
-    run.step("train", inputs, ("float.safetensors", "float.card.json"), make)
+    run.step("train", inputs | asked, ("float.safetensors", "float.card.json"), make)
     return Classifier.load(run.directory)
 
 
@@ -195,7 +199,7 @@ def run_quantize(run: Run, options: BuildOptions) -> QuantizedNetwork:
     names = ["bits", "recipe", *(["margin", "seed"] if options.bits != "w8a8" else [])]
     names += [name for name in ("max_bytes", "max_ms", "max_minutes") if getattr(options, name) is not None]
     names += ["target"] if options.target != PORTABLE.name else []
-    chosen = {name: getattr(options, name) for name in names}
+    chosen = {name: getattr(options, name) for name in names} | ({"objectives": found} if (found := objectives_of(options)) else {})
     inputs = {"float": run.sha256("float.safetensors", "float.card.json"), **chosen, **_brought(run, options)}
 
     def make() -> None:

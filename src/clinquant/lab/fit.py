@@ -23,6 +23,8 @@ from clinquant.lab.checkpoint import Checkpoint, beneath, read_checkpoint, under
 from clinquant.lab.depthwise import DepthwiseBackwardInFloat32
 from clinquant.lab.guide import Guide
 from clinquant.lab.memory import keep_freed_memory
+from clinquant.lab.objectives import Batch
+from clinquant.lab.objectives.objective import Answer
 from clinquant.lab.plan import TrainingPlan
 from clinquant.lab.weights import sha256_tensors
 
@@ -172,9 +174,9 @@ class Run:
         generator = torch.Generator().manual_seed(_stream(self.plan.seed, self.step, 0))
         torch.manual_seed(_stream(self.plan.seed, self.step, 1))
         images = augment(torch.from_numpy(pixels).to(self.plan.device), self.plan.augment, generator)
-        logits, share = self.forward(self.module, images), self.step / self.steps
+        logits = self.forward(self.guide.answering(self.module), images)
         loss = self.loss(logits, labels, smoothing=self.plan.label_smoothing)
-        extra = self.guide.extra(self.module, images, logits, self.forward, share)
+        extra = self.guide.extra(self.batch(images, labels, logits))
         loss = loss if extra is None else loss + extra
         if not math.isfinite(value := loss.item()):
             raise ClinquantError(
@@ -187,11 +189,24 @@ class Run:
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        self.guide.settle(self.module, share)
+        self.guide.settle(self.module, self.step / self.steps)
         _average(self.average, self.module.state_dict(), self.plan.average_decay(self.step, self.steps))
         self.step, self.loss_sum = self.step + 1, self.loss_sum + value
 
-    def forward(self, module: nn.Module, images: Tensor) -> Tensor:
+    def batch(self, images: Tensor, labels: Labels, logits: Tensor) -> Batch:
+        """What objectives see of a step."""
+        return Batch(
+            module=self.module,
+            images=images,
+            labels=torch.from_numpy(np.asarray(labels, np.int64)).to(images.device),
+            logits=logits,
+            forward=self.forward,
+            share=self.step / self.steps,
+            teacher=self.guide.teacher,
+            feature=getattr(self.module, "feature", None),
+        )
+
+    def forward(self, module: Answer, images: Tensor) -> Tensor:
         """float32 logits of float32 images [n, 3, S, S] in [0, 255], in the plan's precision."""
         x = ((images - self.mean) / self.std).contiguous(memory_format=self.layout)
         half = self.plan.precision == "bfloat16"

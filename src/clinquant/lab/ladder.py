@@ -20,6 +20,7 @@ from clinquant.data.study import Study
 from clinquant.edge.resize import model_pixels
 from clinquant.lab.classifier import Classifier
 from clinquant.lab.mixed import LayerWidth, TunedOn, mix, told
+from clinquant.lab.objectives import objectives_of
 from clinquant.lab.options import BuildOptions
 from clinquant.lab.quantize.agreement import Agreement
 from clinquant.lab.quantize.fake_quant import METHODS
@@ -140,7 +141,16 @@ class Climb:
         def compared(forward: Agreement) -> None:
             self.forwards[method] = forward
 
-        return FineTune(train=train, tune=tune, folder=folder, method=method, seed=self.options.seed, progress=tick, compared=compared)
+        return FineTune(
+            train=train,
+            tune=tune,
+            folder=folder,
+            method=method,
+            objectives=objectives_of(self.options),
+            seed=self.options.seed,
+            progress=tick,
+            compared=compared,
+        )
 
     def labelled(self, ids: tuple[str, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Input pixels and labels, the pixels those that float training kept."""
@@ -169,6 +179,7 @@ class Climb:
                 "widths": self.model.widths,
                 "target": self.model.target.name,
             }
+            | ({"objectives": found} if (found := objectives_of(self.options)) else {})
         )
 
     def kept(self, name: str) -> QuantizedNetwork | None:

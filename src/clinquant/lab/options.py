@@ -14,6 +14,8 @@ class BuildOptions:
         groups, group_column, positive, grey_window, skip_broken: how it is read.
         tests: external test sets with the same classes.
         arch, size, epochs, weights, vertical_flip: how the float network is made; None for defaults.
+        saliency_guided, saliency_k, saliency_fill, saliency_rank, saliency_weight, saliency_ramp: see `lab.objectives.SaliencyGuided`;
+            for the float network, and for quantization-aware training where there is any.
         threshold: rule for the operating point, chosen on tune.
         bits, recipe, target: how it is quantized, and for what hardware.
         max_bytes, max_ms: what `bits="auto"` must stay under: the integer file, and its median time on this machine.
@@ -34,6 +36,12 @@ class BuildOptions:
     epochs: int | None = None
     weights: str | None = None
     vertical_flip: bool = False
+    saliency_guided: bool = False
+    saliency_k: float = 0.5
+    saliency_fill: str = "uniform"
+    saliency_rank: str = "signed"
+    saliency_weight: float = 1.0
+    saliency_ramp: float = 0.2
     threshold: str = "youden"
     bits: str = "w8a8"
     recipe: str = "auto"

@@ -16,6 +16,7 @@ from clinquant.data.split import Split
 from clinquant.data.study import Study
 from clinquant.evidence.power import Decidable, decidable
 from clinquant.lab.architectures import find_architecture
+from clinquant.lab.objectives import objectives_of
 from clinquant.lab.options import BuildOptions
 from clinquant.lab.plan import plan_training
 from clinquant.lab.prove import units_by_class
@@ -81,7 +82,7 @@ def make_plan(study: Study, audit: Audit, split: Split, options: BuildOptions, c
         initial_weights=origin,
         epochs=training.epochs,
         images=images,
-        training_seconds=round(estimate_seconds(module, training, images["train"], images["tune"]), 1),
+        training_seconds=round(estimate_seconds(module, training, images["train"], images["tune"], objectives_of(options)), 1),
         disk_bytes=pixels + 40 * sum(parameter.numel() for parameter in module.parameters()),
         power=decidable(units_by_class(study, split.test, split.units), options.margin, study.positive),
         warnings=(*audit.warnings, *split.warnings, *threshold_warning(study, split, options.threshold), *map(str, known)),
@@ -135,6 +136,7 @@ def tell_plan(plan: Plan, narrator: Narrator) -> None:
     narrator.say(f"Images: {parts}.")
     start = "random weights (no pretrained ones are used)" if plan.initial_weights == "random" else plan.initial_weights
     network = f"{plan.architecture} at {plan.size} px from {start}, at most {plan.epochs} epochs"
+    network += ", saliency-guided" if plan.options.saliency_guided else ""
     narrator.say(f"Plan: {network}, then {plan.options.bits} by {plan.options.recipe}.")
     narrator.say(f"Training may take {_minutes(plan.training_seconds)}; the run needs {plan.disk_bytes / 1e6:.0f} MB of disk.")
     for claim in plan.power:

@@ -25,6 +25,7 @@ from clinquant.lab.augment import Augment
 from clinquant.lab.classifier import Classifier
 from clinquant.lab.fit import Fitted, Run, fit, reproducible
 from clinquant.lab.guide import Guide
+from clinquant.lab.objectives import Objective
 from clinquant.lab.plan import TrainingPlan, plan_training
 from clinquant.lab.quantize.trace import trace
 from clinquant.lab.weights import initial_weights, sha256_tensors
@@ -44,6 +45,7 @@ def train(
     threshold: str = "youden",
     horizontal_flip: bool = False,
     vertical_flip: bool = False,
+    objectives: tuple[Objective, ...] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Classifier:
     """Trains on `split.train`, keeps the epoch with the lowest loss on `split.tune`, and saves the classifier in `out`.
@@ -61,6 +63,7 @@ def train(
         weights: a .pth or .safetensors file, `random`, or None for published weights where the architecture has them.
         threshold: the rule by which the operating point will be chosen, kept in the card of a two-class study.
         horizontal_flip, vertical_flip: allow mirrored training views; off, because left and right matter in most images.
+        objectives: what is asked for beside the right class; see `lab.objectives`.
         progress: called with (steps done, steps planned).
 
     Raises:
@@ -83,11 +86,14 @@ def train(
     train_pixels, tune_pixels = (
         model_pixels(source, ids, preprocess, cache=folder, key=sha256_json(study)) for ids in (split.train, split.tune)
     )
-    fitted = fit(module, (train_pixels, labels[0]), (tune_pixels, labels[1]), plan, folder, progress=progress)
+    guide = Guide(objectives=objectives)
+    fitted = fit(module, (train_pixels, labels[0]), (tune_pixels, labels[1]), plan, folder, guide=guide, progress=progress)
     del train_pixels, tune_pixels  # closes the files, which are as large as the images
     for cached in folder.glob("*.npy"):
         cached.unlink()
-    write_json(folder / "course.json", {"plan": plan, "best_epoch": fitted.best_epoch, "epochs": fitted.history}, kind="training")
+    asked = {type(objective).__name__: objective for objective in objectives}
+    course = {"plan": plan, "objectives": asked, "best_epoch": fitted.best_epoch, "epochs": fitted.history}
+    write_json(folder / "course.json", course, kind="training")
     classifier = _classifier(study, split, plan, name, origin, threshold, fitted)
     classifier.save(out)
     return classifier
@@ -145,12 +151,12 @@ def initial_sha256(arch: str, classes: int, size: int, seed: int) -> str:
     return sha256_json({"layers": layers, "weights": sha256_tensors(module.state_dict())})
 
 
-def estimate_seconds(module: nn.Module, plan: TrainingPlan, n_train: int, n_tune: int = 0) -> float:
+def estimate_seconds(module: nn.Module, plan: TrainingPlan, n_train: int, n_tune: int = 0, objectives: tuple[Objective, ...] = ()) -> float:
     """Seconds that `fit` would take here without early stopping, from the quicker of two steps on blank images, after one to warm up."""
     size = plan.preprocess.size
     pixels, labels = np.zeros((plan.batch, size, size, 3), np.uint8), np.arange(plan.batch) % plan.classes
     with reproducible(plan), torch.random.fork_rng(devices=[]):
-        run = Run(copy.deepcopy(module), plan, n_train, "", Path(), Guide())
+        run = Run(copy.deepcopy(module), plan, n_train, "", Path(), Guide(objectives=objectives))
         run.module.train()
         step = min([_seconds(lambda: run.update(pixels, labels)) for _ in range(3)][1:])
         look = _seconds(lambda: run.logits(pixels))

@@ -8,17 +8,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from clinquant.core.artifact import sha256_json
 from clinquant.core.graph import Network
-from clinquant.lab.guide import Forward, Guide
+from clinquant.lab.guide import Guide
+from clinquant.lab.objectives import Batch
+from clinquant.lab.objectives.divergence import divergence
 from clinquant.lab.quantize.execute import RULES
 from clinquant.lab.quantize.fake_quant import FakeQuantizer
 from clinquant.lab.quantize.fold import fold_batch_norm
 from clinquant.lab.quantize.oscillation import dampening
 from clinquant.lab.quantize.qat import FakeQuantized
-from clinquant.lab.weights import sha256_tensors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +52,11 @@ class LearningGuide(Guide):
     """Guides `fit` as `learning` says."""
 
     learning: Learning = field(default_factory=Learning)
-    teacher: nn.Module | None = None
-    keeps_last: bool = False
 
     @property
     def key(self) -> str:
-        """Hash of the numbers and of the teacher's weights."""
-        return sha256_json([self.learning, self.keeps_last]) + (sha256_tensors(self.teacher.state_dict()) if self.teacher else "")
+        """Hash of the numbers, the objectives and the teacher's weights."""
+        return sha256_json([self.learning, self.keeps_last]) + super().key
 
     def groups(self, module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
         """What quantizers learn apart, at its own share of the rate and without decay."""
@@ -68,17 +66,18 @@ class LearningGuide(Guide):
         others = [group | {"params": [p for p in group["params"] if id(p) not in known]} for group in super().groups(module, weight_decay)]
         return [*others, {"params": grids, "weight_decay": 0.0, "share": self.learning.grid_share}] if grids else others
 
-    def extra(self, module: nn.Module, images: Tensor, logits: Tensor, forward: Forward, share: float) -> Tensor | None:
-        """Distillation, what the quantizers ask for, and dampening."""
+    def terms(self, batch: Batch) -> list[Tensor]:
+        """Distillation, what the quantizers ask for, dampening, and the objectives."""
+        module = batch.module
         parts = [p for layer in module.modules() if isinstance(layer, FakeQuantizer) and (p := layer.penalty()) is not None]
         if self.learning.distillation and self.teacher is not None:
             with torch.no_grad():
-                taught = forward(self.teacher, images)
-            parts.append(self.learning.distillation * divergence(taught, logits))
+                taught = batch.forward(self.teacher, batch.images)
+            parts.append(self.learning.distillation * divergence(taught, batch.logits))
         if self.learning.dampening and isinstance(module, FakeQuantized):
-            strength = self.learning.dampening * 0.5 * (1 - math.cos(math.pi * share))
+            strength = self.learning.dampening * 0.5 * (1 - math.cos(math.pi * batch.share))
             parts += [strength * dampening(weight, quantizer) for weight, quantizer in module.learnt_weights().values()]
-        return torch.stack(parts).sum() if parts else None
+        return [*parts, *super().terms(batch)]
 
     def settle(self, module: nn.Module, share: float) -> None:
         """Freezes weights that oscillate."""
@@ -87,17 +86,18 @@ class LearningGuide(Guide):
                 module.oscillations[key].settle(weight, quantizer, self.learning.freezing)  # type: ignore[operator]
 
 
-def divergence(taught: Tensor, logits: Tensor) -> Tensor:
-    """KL(teacher || student), nats, mean over images, of logits [n, k] at temperature 1."""
-    return functional.kl_div(functional.log_softmax(logits, 1), functional.log_softmax(taught, 1), reduction="batchmean", log_target=True)
-
-
 class Teacher(nn.Module):
-    """The float network, batch norm folded, that only answers."""
+    """The float network, batch norm folded, that only answers.
+
+    Attributes:
+        feature: [n, c, h, w] before the global pooling, of the last forward; None where the network ends otherwise.
+    """
 
     def __init__(self, traced: Network) -> None:
         super().__init__()
         self.network = fold_batch_norm(traced)
+        self.classifier = self.network.classifier()
+        self.feature: Tensor | None = None
         for node in self.network:
             for role, array in node.params.items():
                 self.register_buffer(f"{node.name}/{role}".replace(".", "/"), torch.tensor(array))
@@ -110,4 +110,11 @@ class Teacher(nn.Module):
             inputs = [values[name] for name in node.inputs] or [x]
             params = {role: held[f"{node.name}/{role}".replace(".", "/")] for role in node.params}
             values[node.name] = RULES[node.op](node, inputs, params)
+        self.feature = values[self.classifier[0]] if self.classifier else None
         return values[self.network.output.name]
+
+    @property
+    def class_weights(self) -> Tensor:
+        """[classes, c] of the last linear layer."""
+        assert self.classifier is not None
+        return self.get_buffer(f"{self.classifier[1].name}/weight".replace(".", "/"))

@@ -6,7 +6,7 @@ scale times factor are the same codes times another scale (a negative factor fli
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 
 import numpy as np
@@ -42,12 +42,19 @@ class FakeQuantized(nn.Module):
         start: the same network after post-training quantization, whose grids are where learning starts.
         method: a key of `fake_quant.METHODS`.
         watched: keep count of oscillating weights, so that they can be frozen.
+        keeps_feature: keep the feature map before the global pooling of the last forward.
+
+    Attributes:
+        feature: that map, [n, c, h, w], with its graph; None where it is not kept, or the network ends otherwise.
     """
 
-    def __init__(self, network: Network, start: Model, method: str, *, watched: bool = False) -> None:
+    def __init__(self, network: Network, start: Model, method: str, *, watched: bool = False, keeps_feature: bool = False) -> None:
         super().__init__()
         self.network = network
-        self.inner, self.widths = inner_layers(network), start.widths
+        self.classifier = network.classifier() if keeps_feature else None
+        self.feature: Tensor | None = None
+        self.inner: Set[str] = inner_layers(network)
+        self.widths = start.widths
         self.params = nn.ModuleDict({_key(node.name): _params(node) for node in network if node.params})
         self.weight_quantizers, self.activation_quantizers = nn.ModuleDict(), nn.ModuleDict()
         self.oscillations = nn.ModuleDict()
@@ -79,13 +86,24 @@ class FakeQuantized(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [n, k] of normalised images [n, 3, s, s]."""
-        if self.training and self.fused is not None:
+        if self.fused is not None and (self.training or (x.requires_grad and torch.is_grad_enabled())):
             return self.fused(self, x)
         values: dict[str, Tensor] = {}
         for node in self.network:
             inputs = [self.read(values, name, node) for name in node.inputs] or [x]
             values[node.name] = self.written(node, self.compute(node, inputs))
+        return self.answered(values)
+
+    def answered(self, values: Mapping[str, Tensor]) -> Tensor:
+        """The logits among all tensors; the feature map is kept where that was asked."""
+        self.feature = values[self.classifier[0]] if self.classifier else None
         return values[self.network.output.name]
+
+    @property
+    def class_weights(self) -> Tensor:
+        """[classes, c] of the last linear layer."""
+        assert self.classifier is not None
+        return torch.as_tensor(self.params[_key(self.classifier[1].name)]["weight"])  # type: ignore[index]
 
     def written(self, node: Node, value: Tensor) -> Tensor:
         """The node's tensor on its own grid, where that is narrow."""
@@ -96,6 +114,16 @@ class FakeQuantized(nn.Module):
         """Key -> weight and quantizer of every layer whose weight learns its step."""
         found = {key: quantizer for key, quantizer in self.weight_quantizers.items() if isinstance(quantizer, LSQ)}
         return {key: (self.params[key]["weight"], quantizer) for key, quantizer in found.items()}  # type: ignore[index]
+
+    def norm(self, name: str) -> nn.BatchNorm2d:
+        """The batch norm that a node is."""
+        found = self.params[_key(name)]
+        assert isinstance(found, nn.BatchNorm2d)
+        return found
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """Role -> tensor of a node that is no batch norm."""
+        return dict(self.params[_key(name)].items())  # type: ignore[operator]
 
     def compute(self, node: Node, inputs: list[Tensor], weight: Tensor | None = None) -> Tensor:
         """The node's operator, its weight on the grid where it is an inner layer: `weight`, if it was computed already."""

@@ -1,26 +1,70 @@
-"""A training step's forward of a fake-quantized network, with the kernels wherever they fit and its own rules elsewhere."""
+"""A network's forward with a gradient: with the kernels wherever they fit, and its own rules elsewhere.
+
+In training mode batch norm takes the statistics of the batch. In evaluation mode it is folded into the convolution before it, and weights
+are constants: what is left to learn there is what the image does.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Set
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from clinquant.core.graph import Node
+from clinquant.core.graph import Network, Node
+from clinquant.lab.quantize.execute import RULES
 from clinquant.lab.quantize.fake_quant import LSQ, PACT, LSQPlus
 from clinquant.lab.quantize.fused.build import library
 from clinquant.lab.quantize.fused.operators import ABSENT, NARROW, OWN, Clip, Learner, activation, can_fuse, weights
 from clinquant.lab.quantize.fused.plan import Chain, chains
 
-if TYPE_CHECKING:
-    from clinquant.lab.quantize.qat import FakeQuantized
+
+class Computed(Protocol):
+    """What the step asks of a network: its nodes, its tensors, and its own rules.
+
+    Attributes:
+        network: batch norm apart.
+        inner: names of the nodes whose weights are on grids.
+        weight_quantizers, activation_quantizers: key -> quantizer.
+        write_points: node -> key of the quantizer of its output.
+        training: the mode.
+    """
+
+    network: Network
+    inner: Set[str]
+    weight_quantizers: nn.ModuleDict
+    activation_quantizers: nn.ModuleDict
+    write_points: dict[str, str]
+    training: bool
+
+    @staticmethod
+    def key(name: str) -> str:
+        """A node's name as torch takes it for a module."""
+
+    def narrow(self, name: str, reader: Node) -> str | None:
+        """Key of the quantizer of the copy of a tensor that `reader` sees, where it sees a copy."""
+
+    def norm(self, name: str) -> nn.BatchNorm2d:
+        """The batch norm that a node is."""
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """Role -> tensor of a node that is no batch norm."""
+
+    def compute(self, node: Node, inputs: list[Tensor], weight: Tensor | None = None) -> Tensor:
+        """The node's operator."""
+
+    def written(self, node: Node, value: Tensor) -> Tensor:
+        """The node's tensor on its own grid, where that is narrow."""
+
+    def answered(self, values: Mapping[str, Tensor]) -> Tensor:
+        """The logits among all tensors."""
 
 
 class FusedStep:
-    """The plan of a network's training step."""
+    """The plan of a network's step."""
 
-    def __init__(self, module: FakeQuantized) -> None:
+    def __init__(self, module: Computed) -> None:
         self.written = {name: key for name, key in module.write_points.items() if key in module.activation_quantizers}
         self.chains = chains(module.network, self.written)
         self.inside = {node.name for chain in self.chains.values() for node in chain.members[:-1]}
@@ -29,50 +73,73 @@ class FusedStep:
             for name in node.inputs:
                 if (key := module.narrow(name, node)) is not None:
                     self.copied.setdefault(name, key)
+        readers = module.network.consumers()
+        norms = [node for node in module.network if node.op == "batch_norm"]
+        convs = {norm.inputs[0]: norm.name for norm in norms if len(readers[norm.inputs[0]]) == 1}
+        self.folds = {name: norm for name, norm in convs.items() if _is_foldable(module.network[name])}
         self.weighted = [name for name in sorted(module.inner) if _learns_weight_step(module.weight_quantizers[module.key(name)])]
 
     @staticmethod
-    def of(module: FakeQuantized) -> FusedStep | None:
+    def of(module: Computed) -> FusedStep | None:
         """The plan for `module`; None where the kernels are not available."""
         return None if library() is None else FusedStep(module)
 
-    def __call__(self, module: FakeQuantized, x: Tensor) -> Tensor:
+    def __call__(self, module: Computed, x: Tensor) -> Tensor:
         """Logits [n, k] of normalised images [n, 3, s, s]."""
         values: dict[str, Tensor] = {}
         copies: dict[tuple[str, str], Tensor] = {}
-        on_grid = self.weights(module)
+        with torch.set_grad_enabled(module.training and torch.is_grad_enabled()):
+            on_grid = self.weights(module)
         for node in module.network:
             if node.name in self.chains:
                 self.chain(module, self.chains[node.name], values, copies)
             elif node.name not in self.inside:
                 inputs = [self.read(module, name, node, values, copies) for name in node.inputs] or [x]
+                if not module.training and node.name in self.folds:
+                    values[node.name] = self.folded(module, node, inputs, on_grid.get(node.name))
+                    continue
                 values[node.name] = module.written(node, module.compute(node, inputs, on_grid.get(node.name)))
-        return values[module.network.output.name]
+        return module.answered(values)
 
-    def read(
-        self, module: FakeQuantized, name: str, reader: Node, values: dict[str, Tensor], copies: dict[tuple[str, str], Tensor]
-    ) -> Tensor:
+    def read(self, module: Computed, name: str, reader: Node, values: dict[str, Tensor], copies: dict[tuple[str, str], Tensor]) -> Tensor:
         """A tensor as `reader` sees it; a narrow copy is made once."""
         key = module.narrow(name, reader)
         if key is None:
             return values[name]
         if (name, key) not in copies:
-            copies[name, key] = _quantized(values[name], module.activation_quantizers[key])
+            copies[name, key] = _quantized(values[name], module.activation_quantizers[key], learning=module.training)
         return copies[name, key]
 
-    def weights(self, module: FakeQuantized) -> dict[str, Tensor]:
+    def weights(self, module: Computed) -> dict[str, Tensor]:
         """Inner layers' weights on their grids, in the type that autocast would give them."""
         half = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
         layers: list[tuple[Tensor, LSQ]] = []
         for name in self.weighted:
-            weight, quantizer = module.params[module.key(name)]["weight"], module.weight_quantizers[module.key(name)]  # type: ignore[index]
+            weight, quantizer = module.tensors(name)["weight"], module.weight_quantizers[module.key(name)]
             assert isinstance(quantizer, LSQ)
             if weight.device.type != "cpu":
                 return {}
             layers.append((weight, quantizer))
         return dict(zip(self.weighted, weights(layers, torch.bfloat16 if half else torch.float32), strict=True)) if layers else {}
 
-    def chain(self, module: FakeQuantized, chain: Chain, values: dict[str, Tensor], copies: dict[tuple[str, str], Tensor]) -> None:
+    @torch.no_grad()
+    def folding(self, module: Computed, conv: Node, weight: Tensor | None) -> dict[str, Tensor]:
+        """A convolution's weight and bias with its batch norm folded in, as running statistics have it."""
+        own, norm = module.tensors(conv.name), module.norm(self.folds[conv.name])
+        assert norm.running_mean is not None and norm.running_var is not None
+        if weight is None:
+            weight = own["weight"]
+            if conv.name in module.inner:
+                weight = module.weight_quantizers[module.key(conv.name)](weight)
+        factor = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        bias = norm.bias + (own.get("bias", 0) - norm.running_mean) * factor
+        return {"weight": weight * factor[:, None, None, None], "bias": bias}
+
+    def folded(self, module: Computed, conv: Node, inputs: list[Tensor], weight: Tensor | None) -> Tensor:
+        """A convolution and the batch norm after it."""
+        return RULES["conv"](conv, inputs, self.folding(module, conv, weight))
+
+    def chain(self, module: Computed, chain: Chain, values: dict[str, Tensor], copies: dict[tuple[str, str], Tensor]) -> None:
         """Puts the chain's last tensor into `values`, and its narrow copy, if it has one, into `copies`."""
         last, x = chain.last, values[chain.source]
         own, narrow = self.written.get(last), self.copied.get(last)
@@ -80,12 +147,18 @@ class FusedStep:
         learner = _learner(module.activation_quantizers[key]) if key else None
         if not can_fuse(x) or not (chain.norm or learner):
             for node in chain.members:
+                if not module.training and node.inputs[0] in self.folds:
+                    values[node.name] = module.written(node, values[node.inputs[0]])
+                    continue
                 values[node.name] = module.written(node, module.compute(node, [values[name] for name in node.inputs]))
             return
-        norm = module.params[module.key(chain.norm)] if chain.norm else None
-        assert norm is None or isinstance(norm, nn.BatchNorm2d)
+        norm = module.norm(chain.norm) if chain.norm else None
+        if norm is not None and not module.training:
+            x, norm = (x if chain.source in self.folds else norm(x)), None
         skip = values[chain.skip] if chain.skip else None
-        y, q = activation(x, skip, norm, chain.clip, learner, ABSENT if learner is None else OWN if own else NARROW)
+        y, q = activation(
+            x, skip, norm, chain.clip, learner, ABSENT if learner is None else OWN if own else NARROW, learning=module.training
+        )
         if own:
             values[last] = torch.as_tensor(q if y is None else module.activation_quantizers[own](y))
         else:
@@ -94,11 +167,11 @@ class FusedStep:
                 copies[last, narrow] = q
 
 
-def _quantized(value: Tensor, quantizer: nn.Module) -> Tensor:
+def _quantized(value: Tensor, quantizer: nn.Module, *, learning: bool) -> Tensor:
     learner = _learner(quantizer)
     if learner is None or not can_fuse(value):
         return torch.as_tensor(quantizer(value))
-    return torch.as_tensor(activation(value, None, None, Clip(), learner, OWN)[1])
+    return torch.as_tensor(activation(value, None, None, Clip(), learner, OWN, learning=learning)[1])
 
 
 def _learner(quantizer: nn.Module) -> Learner | None:
@@ -110,3 +183,8 @@ def _learner(quantizer: nn.Module) -> Learner | None:
 
 def _learns_weight_step(quantizer: nn.Module) -> bool:
     return type(quantizer) is LSQ and quantizer.axis == 0 and not quantizer.odd
+
+
+def _is_foldable(conv: Node) -> bool:
+    """Not where channels have a filter each: with a bias, oneDNN's bfloat16 gradients of those are slow (`lab/depthwise.py`)."""
+    return conv.op == "conv" and conv.attributes["groups"] == 1

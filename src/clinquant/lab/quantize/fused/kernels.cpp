@@ -136,7 +136,7 @@ struct Job {
   const void *gradient_y, *gradient_q;     // backward, either may be absent
   void *gradient_x, *gradient_skip;
   float *gradient_gamma, *gradient_beta;   // [channels]
-  double *gradient_step, *gradient_offset; // []; that of the offset: the sum outside the range
+  double *gradient_step, *gradient_offset; // []; that of the offset: the sum outside the range; null where nothing is learnt
   int32_t threads;
 };
 
@@ -322,7 +322,7 @@ template <class T, bool NORM, bool SKIP, int QUANTIZED> void backward_as(const J
     return where(above(z, low) & above(high, z), g);
   };
   Sums<4> sums(cut);
-  const bool offset = job.learns_offset;
+  const bool learns = job.gradient_step, offset = learns && job.learns_offset;
   float* near = sums.near.data();
   const float* mean = coefficients.mean.data();
   const auto add = [=](int64_t block, int64_t i, Floats g, Floats v, Floats step, Floats outside) {
@@ -331,7 +331,7 @@ template <class T, bool NORM, bool SKIP, int QUANTIZED> void backward_as(const J
       store(to, load(to) + g);
       store(to + period, load(to + period) + g * (v - load(mean + i)));
     }
-    if (QUANTIZED) store(to + 2 * period, load(to + 2 * period) + step);
+    if (QUANTIZED && learns) store(to + 2 * period, load(to + 2 * period) + step);
     if (QUANTIZED && offset) store(to + 3 * period, load(to + 3 * period) + outside);
   };
   sweep(cut, job.threads, [=](int64_t block, int64_t at, int64_t i) {
@@ -353,7 +353,7 @@ template <class T, bool NORM, bool SKIP, int QUANTIZED> void backward_as(const J
   }
   sums.flush(0);
   const Array<double> total = sums.by_channel(channels);
-  if (QUANTIZED) {
+  if (QUANTIZED && learns) {
     *job.gradient_step = *job.gradient_offset = 0;
     for (int64_t c = 0; c < channels; c++) {
       *job.gradient_step += total[2 * channels + c];

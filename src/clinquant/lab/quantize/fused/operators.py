@@ -62,7 +62,14 @@ def can_fuse(x: Tensor) -> bool:
 
 
 def activation(
-    x: Tensor, skip: Tensor | None, norm: nn.BatchNorm2d | None, clip: Clip, quantizer: Learner | None, where: int
+    x: Tensor,
+    skip: Tensor | None,
+    norm: nn.BatchNorm2d | None,
+    clip: Clip,
+    quantizer: Learner | None,
+    where: int,
+    *,
+    learning: bool = True,
 ) -> tuple[Tensor | None, Tensor | None]:
     """(y, q): y = clip(norm(x) + skip), absent where the quantizer is its own; q = y on the quantizer's grid, absent without one.
 
@@ -73,10 +80,13 @@ def activation(
         clip: the activation.
         quantizer: with one step, or None.
         where: ABSENT, OWN or NARROW.
+        learning: the quantizer gets a gradient too, not `x` and `skip` alone.
     """
     gamma, beta = (norm.weight, norm.bias) if norm is not None else (None, None)
-    learnt = None if quantizer is None else quantizer.level if isinstance(quantizer, PACT) else quantizer.log_scale
-    offset = quantizer.offset if isinstance(quantizer, LSQPlus) else None
+    learnt: Tensor | None = None if quantizer is None else quantizer.level if isinstance(quantizer, PACT) else quantizer.log_scale
+    offset: Tensor | None = quantizer.offset if isinstance(quantizer, LSQPlus) else None
+    if not learning:
+        learnt, offset = (None if value is None else value.detach() for value in (learnt, offset))
     return _Activation.apply(x, skip, gamma, beta, learnt, offset, norm, clip, quantizer, where)  # type: ignore[no-any-return, no-untyped-call]
 
 
@@ -131,18 +141,20 @@ class _Activation(torch.autograd.Function):
         of_y, of_q = (None if g is None else g.to(x.dtype).contiguous(memory_format=torch.channels_last) for g in gradients)
         job.gradient_y, job.gradient_q = (0 if g is None else g.data_ptr() for g in (of_y, of_q))
         of_x = torch.empty_like(x)
-        of_skip = None if skip is None else torch.empty_like(skip)
+        of_skip = None if skip is None else of_x if gamma is None else torch.empty_like(skip)  # equal where no norm stands between
         of_gamma, of_beta = (None, None) if gamma is None else (torch.empty_like(gamma), torch.empty_like(beta))
         of_step, of_offset = ctypes.c_double(), ctypes.c_double()
-        job.gradient_x, job.gradient_step, job.gradient_offset = of_x.data_ptr(), ctypes.addressof(of_step), ctypes.addressof(of_offset)
+        job.gradient_x = of_x.data_ptr()
+        learning = learnt is not None and ctx.needs_input_grad[4]
+        job.gradient_step, job.gradient_offset = (ctypes.addressof(of_step), ctypes.addressof(of_offset)) if learning else (0, 0)
         if of_skip is not None:
             job.gradient_skip = of_skip.data_ptr()
         if of_gamma is not None and of_beta is not None:
             job.gradient_gamma, job.gradient_beta = of_gamma.data_ptr(), of_beta.data_ptr()
         _run(job, x.dtype, backward=True)
-        learns = (0.0, 0.0) if learnt is None else _of_learnt(ctx.quantizer, job, of_step.value, of_offset.value)
-        of_learnt = None if learnt is None else torch.full_like(learnt, learns[0])
-        of_low = None if offset is None else torch.full_like(offset, learns[1])
+        learns = _of_learnt(ctx.quantizer, job, of_step.value, of_offset.value) if learning else (0.0, 0.0)
+        of_learnt = torch.full_like(learnt, learns[0]) if learning else None
+        of_low = torch.full_like(offset, learns[1]) if learning and offset is not None else None
         return of_x, of_skip, of_gamma, of_beta, of_learnt, of_low, None, None, None, None
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from clinquant.core.preprocess import Preprocess
 from clinquant.lab.fit import fit
+from clinquant.lab.objectives import Objective, PreserveAttribution
 from clinquant.lab.plan import TrainingPlan, plan_training
 from clinquant.lab.quantize.agreement import Agreement, agreement_of_fast_forward
 from clinquant.lab.quantize.guidance import Learning, LearningGuide, Teacher
@@ -43,6 +44,7 @@ class FineTune:
         folder: for the checkpoint; a killed run goes on from it.
         method: a key of `fake_quant.METHODS`.
         learning: rates, distillation, oscillating weights.
+        objectives: what is asked for beside the right class; see `lab.objectives`. Attribution is not preserved while settling.
         seed: of batches and views.
         progress: told (steps done, of).
         compared: told how far training's own forward is from the integers that came of it, on images of tune.
@@ -53,6 +55,7 @@ class FineTune:
     folder: Path
     method: str = "lsq"
     learning: Learning = field(default_factory=Learning)
+    objectives: tuple[Objective, ...] = ()
     seed: int = 0
     progress: Progress | None = None
     compared: Callable[[Agreement], None] | None = None
@@ -79,8 +82,14 @@ class FineTune:
     def _live(self, model: Model, plan: TrainingPlan, progress: Progress) -> FakeQuantized:
         """The network trained with batch norm live."""
         learning = self.learning
-        module = FakeQuantized(model.traced, model, self.method, watched=learning.freezing is not None)
-        guide = LearningGuide(learning=learning, teacher=Teacher(model.traced) if learning.distillation else None, keeps_last=True)
+        maps = any(isinstance(objective, PreserveAttribution) for objective in self.objectives)
+        module = FakeQuantized(model.traced, model, self.method, watched=learning.freezing is not None, keeps_feature=maps)
+        guide = LearningGuide(
+            learning=learning,
+            objectives=self.objectives,
+            teacher=Teacher(model.traced) if learning.distillation or maps else None,
+            keeps_last=True,
+        )
         module.load_state_dict(fit(module, self.train, self.tune, plan, self.folder, guide=guide, progress=progress).state)
         return module.cpu()
 
@@ -92,6 +101,7 @@ class FineTune:
             plan=plan,
             folder=self.folder / "settle",
             learning=self.learning,
+            objectives=tuple(objective for objective in self.objectives if not isinstance(objective, PreserveAttribution)),
             latents=learnt.latents,
             progress=progress,
         )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinquant.lab.fit import fit
+from clinquant.lab.objectives import Objective
 from clinquant.lab.plan import TrainingPlan
 from clinquant.lab.quantize.guidance import Learning, LearningGuide, Teacher
 from clinquant.lab.quantize.model import Calibration, Model
@@ -31,6 +32,7 @@ class Settle:
         plan: all numbers of training.
         folder: for the checkpoint; a killed run goes on from it.
         learning: distillation. Grids learn nothing here.
+        objectives: what is asked for beside the right class.
         latents: node name -> weight before rounding, where training has one.
         progress: told (steps done, of).
     """
@@ -40,6 +42,7 @@ class Settle:
     plan: TrainingPlan
     folder: Path
     learning: Learning = field(default_factory=Learning)
+    objectives: tuple[Objective, ...] = ()
     latents: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     progress: Callable[[int, int], None] | None = None
 
@@ -47,6 +50,7 @@ class Settle:
         """Raises ClinquantError `pass-order`; as `fit`."""
         model.needs("weights", by="Settle", made_by="PutOnGrids")
         module = Settled(model, self.latents)
-        guide = LearningGuide(learning=self.learning, teacher=Teacher(model.traced) if self.learning.distillation else None)
+        teacher = Teacher(model.traced) if self.learning.distillation else None
+        guide = LearningGuide(learning=self.learning, objectives=self.objectives, teacher=teacher)
         module.load_state_dict(fit(module, self.train, self.tune, self.plan, self.folder, guide=guide, progress=self.progress).state)
         return module.cpu().learnt(model)
