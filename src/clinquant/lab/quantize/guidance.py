@@ -91,6 +91,7 @@ class Teacher(nn.Module):
 
     Attributes:
         feature: [n, c, h, w] before the global pooling, of the last forward; None where the network ends otherwise.
+        tap: what that map goes through, for whoever hooks onto it.
     """
 
     def __init__(self, traced: Network) -> None:
@@ -98,6 +99,7 @@ class Teacher(nn.Module):
         self.network = fold_batch_norm(traced)
         self.classifier = self.network.classifier()
         self.feature: Tensor | None = None
+        self.tap = nn.Identity()
         for node in self.network:
             for role, array in node.params.items():
                 self.register_buffer(f"{node.name}/{role}".replace(".", "/"), torch.tensor(array))
@@ -109,7 +111,8 @@ class Teacher(nn.Module):
         for node in self.network:
             inputs = [values[name] for name in node.inputs] or [x]
             params = {role: held[f"{node.name}/{role}".replace(".", "/")] for role in node.params}
-            values[node.name] = RULES[node.op](node, inputs, params)
+            value = RULES[node.op](node, inputs, params)
+            values[node.name] = self.tap(value) if self.classifier and node.name == self.classifier[0] else value
         self.feature = values[self.classifier[0]] if self.classifier else None
         return values[self.network.output.name]
 

@@ -21,6 +21,7 @@ from clinquant.lab.quantize.fake_quant.affine import broadcast, codes, inside
 from clinquant.lab.quantize.fake_quant.ste import through
 from clinquant.lab.quantize.grids import grid_of, watch_points
 from clinquant.lab.quantize.model import Model
+from clinquant.lab.quantize.quantized import QuantizedNetwork
 from clinquant.lab.quantize.widths import narrow_name
 
 
@@ -45,13 +46,17 @@ class Settled(nn.Module):
     """The network of `model`, batch norm folded and every grid found.
 
     Args:
-        model: after `PutOnGrids`.
+        model: after `PutOnGrids`, or what came of it.
         latents: node name -> weight before rounding [o, ...], where it is not the network's own.
+
+    Attributes:
+        tap: what the feature map before the global pooling goes through, for whoever hooks onto it.
     """
 
-    def __init__(self, model: Model, latents: Mapping[str, NDArray[np.float32]] | None = None) -> None:
+    def __init__(self, model: Model | QuantizedNetwork, latents: Mapping[str, NDArray[np.float32]] | None = None) -> None:
         super().__init__()
         network = self.network = model.network
+        self.classifier, self.tap = network.classifier(), nn.Identity()
         self.grids, self.points, self.widths = grid_of(network), watch_points(network), model.widths
         weights = {node.name: (latents or {}).get(node.name, node.params["weight"]) for node in network if "weight" in node.params}
         self.weights = nn.ParameterDict({_key(name): nn.Parameter(torch.tensor(weight)) for name, weight in weights.items()})
@@ -67,7 +72,8 @@ class Settled(nn.Module):
             inputs = [self.read(values[name], name, node) for name in node.inputs] or [x]
             name = "input" if node.op == "input" else self.points.get(node.name)
             value = RULES[node.op](node, inputs, self.params(node))
-            values[node.name] = value if name is None else torch.as_tensor(self.activation_grids[_key(name)](value))
+            value = value if name is None else torch.as_tensor(self.activation_grids[_key(name)](value))
+            values[node.name] = self.tap(value) if self.classifier and node.name == self.classifier[0] else value
         return values[self.network.output.name]
 
     def read(self, value: Tensor, source: str, reader: Node) -> Tensor:

@@ -45,6 +45,7 @@ class FineTune:
         method: a key of `fake_quant.METHODS`.
         learning: rates, distillation, oscillating weights.
         objectives: what is asked for beside the right class; see `lab.objectives`. Attribution is not preserved while settling.
+        epochs: of the live phase; None for about `VIEWS` image views.
         seed: of batches and views.
         progress: told (steps done, of).
         compared: told how far training's own forward is from the integers that came of it, on images of tune.
@@ -56,6 +57,7 @@ class FineTune:
     method: str = "lsq"
     learning: Learning = field(default_factory=Learning)
     objectives: tuple[Objective, ...] = ()
+    epochs: int | None = None
     seed: int = 0
     progress: Progress | None = None
     compared: Callable[[Agreement], None] | None = None
@@ -67,7 +69,8 @@ class FineTune:
             ClinquantError: `pass-order`; as `fit`.
         """
         model.needs("weights", by="FineTune", made_by="PutOnGrids")
-        plan = plan_learning(self.train[1], len(model.card.classes), calibration.preprocess, self.seed, self.learning)
+        classes = len(model.card.classes)
+        plan = plan_learning(self.train[1], classes, calibration.preprocess, self.seed, self.learning, epochs=self.epochs)
         settling = plan_settling(plan, self.learning)
         steps = [each.epochs * each.steps_per_epoch(len(self.train[1])) if each else 0 for each in (plan, settling)]
         module = self._live(model, plan, self._told(0, sum(steps)))
@@ -112,12 +115,18 @@ class FineTune:
 
 
 def plan_learning(
-    labels: NDArray[np.int64], classes: int, preprocess: Preprocess, seed: int, learning: Learning | None = None
+    labels: NDArray[np.int64],
+    classes: int,
+    preprocess: Preprocess,
+    seed: int,
+    learning: Learning | None = None,
+    *,
+    epochs: int | None = None,
 ) -> TrainingPlan:
     """Fewer views and a lower rate than float training had: the network is trained, only its grids are new."""
     learning = learning or Learning()
     views = VIEWS if preprocess.size <= 64 else VIEWS_LARGE
-    epochs = min(max(round(views / len(labels)), EPOCHS[0]), EPOCHS[1])
+    epochs = min(max(round(views / len(labels)), EPOCHS[0]), EPOCHS[1]) if epochs is None else epochs
     plan = plan_training(labels, classes, preprocess, pretrained=True, epochs=epochs, seed=seed)
     return replace(plan, rate=learning.rate, weight_decay=learning.weight_decay, patience=epochs)
 
