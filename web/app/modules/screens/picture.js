@@ -4,6 +4,8 @@ import { el, icon } from "../dom.js";
 import { percent, t } from "../messages.js";
 import { decisionMark } from "./result.js";
 
+/** @typedef {import("../worklist.js").Worklist} Worklist */
+
 /** @param {Context} context @returns {HTMLElement} */
 export function pictureScreen({ worklist }) {
   const take = (/** @type {Iterable<File>} */ files) => {
@@ -11,12 +13,34 @@ export function pictureScreen({ worklist }) {
     const first = pictures.length ? worklist.add(pictures) : -1;
     if (pictures.length === 1) location.hash = `#/result/${first}`;
   };
-  const list = el("div", { class: "worklist" });
-  const screen = el("section", { class: "screen" }, el("h1", { tabindex: -1 }, t("picture.title")), intake(take), list);
-  const show = () => screen.isConnected || !list.hasChildNodes() ? list.replaceChildren(...summary(worklist.items)) : worklist.removeEventListener("change", show);
+  const screen = el("section", { class: "screen" }, el("h1", { tabindex: -1 }, t("picture.title")), intake(take));
+  screen.append(cards(worklist, screen));
+  return screen;
+}
+
+/** The pictures of this sitting, the newest first; a change touches its own card only. @param {Worklist} worklist @param {HTMLElement} screen */
+function cards(worklist, screen) {
+  const progress = el("p", { class: "quiet", role: "status" });
+  const list = el("ul", { class: "cards" });
+  const holder = el("div", { class: "worklist", hidden: true }, el("h2", {}, t("worklist.title")), progress, list);
+  /** @type {{state: string, element: HTMLElement}[]} */
+  const shown = [];
+  const show = () => {
+    if (shown.length && !screen.isConnected) return worklist.removeEventListener("change", show);
+    const { items } = worklist;
+    holder.hidden = items.length === 0;
+    progress.textContent = t("worklist.progress", { done: items.filter(({ state }) => state === "done" || state === "refused").length, total: items.length });
+    for (const item of items) {
+      const old = shown[item.key];
+      if (old?.state === item.state) continue;
+      shown[item.key] = { state: item.state, element: card(item) };
+      if (old) old.element.replaceWith(shown[item.key].element);
+      else list.prepend(shown[item.key].element);
+    }
+  };
   worklist.addEventListener("change", show);
   show();
-  return screen;
+  return holder;
 }
 
 /** @param {(files: Iterable<File>) => void} take */
@@ -65,17 +89,6 @@ async function paste(take) {
     if (type) files.push(new File([await item.getType(type)], "", { type }));
   }
   take(files);
-}
-
-/** @param {WorkItem[]} items */
-function summary(items) {
-  if (!items.length) return [];
-  const done = items.filter(({ state }) => state === "done" || state === "refused").length;
-  return [
-    el("h2", {}, t("worklist.title")),
-    el("p", { class: "quiet", role: "status" }, t("worklist.progress", { done, total: items.length })),
-    el("ul", { class: "cards" }, ...items.toReversed().map(card)),
-  ];
 }
 
 /** @param {WorkItem} item */
