@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "report": "Write the page of a run that a person reads.",
     "evaluate": "See how a bundle does on labelled images of your own.",
     "serve": "Answer images over HTTP, on this machine or a local network.",
+    "agree": "Compare a bundle's outputs on other processors and in the browser's runtime, byte by byte.",
     "doctor": "Show versions, processor, caches and disk.",
     "methods": "List architectures, recipes and quantization methods.",
     "runtimes": "List the runtimes that can execute a model file.",

@@ -1,0 +1,176 @@
+"""The verb: one set of images, one file, several machines; bytes that differ are counted."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clinquant.data.decode import decode
+from clinquant.edge.agree.job import outputs, read_answers, write_job
+from clinquant.edge.agree.process import answered, failed
+from clinquant.edge.agree.replay import replay
+from clinquant.edge.agree.targets import TARGETS, Target, target_module
+from clinquant.edge.answer import find_images
+from clinquant.edge.bundle import Bundle
+from clinquant.edge.golden import TOLERANCE, read_golden
+from clinquant.edge.machine import machine
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """What one target answered, beside this machine.
+
+    Attributes:
+        target: its name.
+        agrees: no byte differs, or for a file with float islands no value by more than the tolerance; None where it was not run.
+        not_run: why not, and how to install what is missing; None where it was run.
+        runtime, machine: that answered.
+        bytes: of all outputs.
+        differing_bytes, differing_images: how many differ.
+        largest: greatest difference of a value, as a share of the largest value of that image's outputs.
+    """
+
+    target: str
+    agrees: bool | None
+    not_run: str | None = None
+    runtime: str = ""
+    machine: str = ""
+    bytes: int = 0
+    differing_bytes: int = 0
+    differing_images: int = 0
+    largest: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """The whole comparison.
+
+    Attributes:
+        model_sha256: of the bundle's model file.
+        tolerance: by which a file with float islands is compared; None where every byte must be equal.
+        images: how many.
+        runtime, machine: that every target is compared with: this one.
+        targets: in the order asked for.
+    """
+
+    model_sha256: str
+    tolerance: float | None
+    images: int
+    runtime: str
+    machine: str
+    targets: tuple[Compared, ...]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every target that was run agrees."""
+        return all(found.agrees is not False for found in self.targets)
+
+    @property
+    def ran(self) -> bool:
+        """Whether any target was run."""
+        return any(found.agrees is not None for found in self.targets)
+
+
+def agree(
+    bundle: Bundle,
+    targets: Sequence[str] = tuple(TARGETS),
+    images: Sequence[str] = (),
+    *,
+    limit: int = 32,
+    progress: Progress | None = None,
+) -> Agreement:
+    """Runs the bundle's model on the same pixels here and on every target.
+
+    Args:
+        bundle: verified.
+        targets: names of `TARGETS`.
+        images: files, folders and globs; none takes the pictures of the golden vectors. They are decoded once, here.
+        limit: at most so many images, spread evenly over those found.
+        progress: called with (done, total) over all targets' images.
+
+    Raises:
+        ClinquantError: `target-unknown`, `target-failed`, and as decoding.
+    """
+    pictures = _pictures(bundle, images, limit)
+    modules = {name: target_module(name) for name in dict.fromkeys(targets)}
+    reasons = {name: module.missing() for name, module in modules.items()}
+    total = len(pictures) * sum(reason is None for reason in reasons.values())
+    with tempfile.TemporaryDirectory(prefix="clinquant-agree-") as place:
+        here = write_job(Path(place) / "here", bundle.model.read_bytes(), pictures)
+        replay(here, machine())
+        found, done = [], 0
+        for name, module in modules.items():
+            if (reason := reasons[name]) is not None:
+                found.append(Compared(target=name, agrees=None, not_run=reason))
+                continue
+            folder = write_job(Path(place) / name, _file_for(module, bundle, Path(place)), pictures, threads=module.THREADS)
+            module.answer(folder, _counting(folder, done, total, progress))
+            found.append(_compared(name, here, folder, len(pictures), bundle.card.float_islands > 0))
+            done += len(pictures)
+        answers = read_answers(here)
+    return Agreement(
+        model_sha256=bundle.manifest.files["model.onnx"].sha256,
+        tolerance=TOLERANCE if bundle.card.float_islands else None,
+        images=len(pictures),
+        runtime=answers.runtime,
+        machine=answers.machine,
+        targets=tuple(found),
+    )
+
+
+def _pictures(bundle: Bundle, images: Sequence[str], limit: int) -> list[NDArray[np.uint8]]:
+    if not images:
+        return list(read_golden(bundle.path / "golden.npz").images)[:limit]
+    paths = find_images(images)
+    chosen = [paths[int(index)] for index in np.linspace(0, len(paths) - 1, min(limit, len(paths)))]
+    return [decode(path.read_bytes(), bundle.card.grey_window, name=str(path)) for path in chosen]
+
+
+def _file_for(module: Target, bundle: Bundle, place: Path) -> bytes:
+    """The model file as the target takes it: in a browser the app runs packed weights widened, the same codes."""
+    if module.WEB and find_spec("clinquant.edge.app") is not None:
+        widened = place / "widened.onnx"
+        if import_module("clinquant.edge.app.expanded").expand(bundle.model, widened):
+            return widened.read_bytes()
+    return bundle.model.read_bytes()
+
+
+def _counting(folder: Path, done: int, total: int, progress: Progress | None) -> Callable[[], None]:
+    return lambda: progress(done + answered(folder), total) if progress else None
+
+
+def _compared(name: str, here: Path, there: Path, images: int, islands: bool) -> Compared:
+    answers, size, bytes_differing, images_differing, largest = read_answers(there), 0, 0, 0, 0.0
+    for index in range(images):
+        expected, found = outputs(here, index), outputs(there, index)
+        if len(expected) != len(found):
+            raise failed(name, f"picture {index} has {len(found)} bytes of output, here {len(expected)}")
+        different = int((np.frombuffer(expected, np.uint8) != np.frombuffer(found, np.uint8)).sum())
+        size, bytes_differing, images_differing = size + len(expected), bytes_differing + different, images_differing + bool(different)
+        largest = max(largest, _difference(np.frombuffer(expected, "<f4"), np.frombuffer(found, "<f4")))
+    return Compared(
+        target=name,
+        agrees=largest <= TOLERANCE if islands else bytes_differing == 0,
+        runtime=answers.runtime,
+        machine=answers.machine,
+        bytes=size,
+        differing_bytes=bytes_differing,
+        differing_images=images_differing,
+        largest=largest,
+    )
+
+
+def _difference(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+    """Greatest difference as a share of the greatest expected value; infinite where a value is not finite."""
+    if not np.isfinite(found).all():
+        return float("inf")
+    return float(np.abs(expected.astype(np.float64) - found).max() / max(float(np.abs(expected).max()), np.finfo(np.float32).tiny))
