@@ -10,6 +10,7 @@ from clinquant.core.schema import json_schema
 from clinquant.data.audit import Audit
 from clinquant.data.split import Split
 from clinquant.data.study import Study
+from clinquant.edge.agree.agree import Agreement
 from clinquant.edge.answer import Answers
 from clinquant.edge.app.write import App
 from clinquant.edge.doctor import Health
@@ -21,6 +22,7 @@ from clinquant.evidence.evidence import Evidence
 FOLDER = Path(__file__).with_name("schemas")
 
 ARTIFACTS: dict[str, type] = {
+    "agreement": Agreement,
     "answers": Answers,
     "app": App,
     "audit": Audit,

@@ -13,9 +13,9 @@ from clinquant.data.cache import cache_folder
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache of this process alone, so that test set reads are counted from none; downloads and kernels are the user's own."""
+    """A cache of this process alone, so that test set reads are counted from none; what was installed or compiled is the user's own."""
     kept, own = cache_folder(""), tmp_path_factory.mktemp("cache")
-    for part in ("downloads", "weights", "kernels"):
+    for part in ("downloads", "weights", "kernels", "arm64"):
         (kept / part).mkdir(parents=True, exist_ok=True)
         (own / part).symlink_to((kept / part).resolve(), target_is_directory=True)
     with pytest.MonkeyPatch.context() as patch:

@@ -1,0 +1,150 @@
+"""`clinquant agree`: real images through one file on every machine that is here, byte by byte; and what differs is found."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from app_bundle import write_integer_bundle
+from clinquant.cli.main import run
+from clinquant.core.errors import ClinquantError
+from clinquant.edge.agree import agree as verb
+from clinquant.edge.agree.agree import agree
+from clinquant.edge.agree.targets import TARGETS, target_module
+from clinquant.edge.agree.targets.arm64 import environment_folder
+from clinquant.edge.bundle import Bundle
+from clinquant.edge.machine import cpu_features
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return write_integer_bundle(tmp_path_factory.mktemp("agree"))
+
+
+def installed(name: str) -> None:
+    if reason := target_module(name).missing():
+        pytest.skip(reason)
+
+
+HALVES = pytest.mark.xfail(
+    reason="QLinearAdd rounds exact halves away from zero on ARM and to even elsewhere; tied scales make exact halves"
+)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[HALVES] if name == "arm64" else []) for name in TARGETS])
+def test_real_images_give_the_same_bytes(name: str, bundle: Bundle, shared_data: Path) -> None:
+    installed(name)
+    found = agree(bundle, [name], [str(shared_data / "kermany_cxr_orig_sample")], limit=8)
+    compared = found.targets[0]
+    assert found.images == 8 and compared.bytes > 8 * 2 * 4 and compared.runtime.startswith("onnxruntime")
+    assert (compared.agrees, compared.differing_bytes, compared.largest) == (True, 0, 0.0)
+
+
+@pytest.mark.parametrize("name", ["x86-no-vnni", pytest.param("arm64", marks=HALVES), "wasm-node"])
+def test_packed_weights_too(name: str, tmp_path: Path) -> None:
+    """4-bit weights, which the browser's runtime takes widened; the golden vectors' pictures."""
+    installed(name)
+    compared = agree(write_integer_bundle(tmp_path, bits="w4a4"), [name]).targets[0]
+    assert compared.agrees and compared.differing_bytes == 0
+
+
+def write_full_range(path: Path) -> Path:
+    """A convolution with weights of the full 8 bits: on processors that add pairs in 16 bits its sums saturate."""
+    weights = np.full((8, 3, 3, 3), 127, np.int8)
+    constants = {
+        "one": np.float32(1.0), "zero": np.uint8(0), "scale": np.float32(0.001), "none": np.int8(0), "weights": weights,
+        "large": np.float32(1.0), "sizes": np.array([16, 16], np.int64),
+    }  # fmt: skip
+    names = ["nchw", "one", "zero", "weights", "scale", "none", "large", "zero"]
+    nodes = [
+        helper.make_node("Resize", ["image", "", "", "sizes"], ["resized"], mode="linear", axes=[1, 2]),
+        helper.make_node("Transpose", ["resized"], ["nchw"], perm=[0, 3, 1, 2]),
+        helper.make_node("QLinearConv", names, ["sums"], kernel_shape=[3, 3]),
+        helper.make_node("DequantizeLinear", ["sums", "large", "zero"], ["real"]),
+        helper.make_node("Flatten", ["real"], ["logits"]),
+    ]
+    inputs = [helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", "h", "w", 3])]
+    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 8 * 14 * 14])]
+    graph = helper.make_graph(nodes, "full", inputs, outputs, [numpy_helper.from_array(value, key) for key, value in constants.items()])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), path)
+    return path
+
+
+@pytest.mark.skipif("avx512_vnni" not in cpu_features() and "avx_vnni" not in cpu_features(), reason="this processor has no VNNI")
+def test_a_file_that_is_not_portable_is_found_out(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: weights of the full range are why the portable form has 7 bits."""
+    installed("x86-no-vnni")
+    write_full_range(tmp_path / "full.onnx")
+    monkeypatch.setattr(Bundle, "model", tmp_path / "full.onnx")
+    compared = agree(bundle, ["native", "x86-no-vnni"]).targets
+    assert compared[0].agrees and not compared[1].agrees and compared[1].differing_bytes > 0
+
+
+@pytest.fixture
+def changed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Targets get a file of which one weight is another."""
+
+    def other(module: object, bundle: Bundle, place: Path) -> bytes:
+        model = onnx.load(str(bundle.model))
+        largest = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+        codes = bytearray(largest.raw_data)
+        codes[len(codes) // 2] ^= 0x1F
+        largest.raw_data = bytes(codes)
+        return bytes(model.SerializeToString())
+
+    monkeypatch.setattr(verb, "_file_for", other)
+    yield
+
+
+def test_one_changed_weight_is_found(bundle: Bundle, changed: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["agree", str(bundle.path), "native"]) == 4
+    assert "DIFFERS" in capsys.readouterr().out
+
+
+def test_a_file_with_float_islands_is_compared_by_tolerance(bundle: Bundle, changed: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    islands = dataclasses.replace(bundle, card=dataclasses.replace(bundle.card, portable=False, float_islands=4))
+    monkeypatch.setattr(verb, "TOLERANCE", 1.0)
+    found = agree(islands, ["native"])
+    assert found.targets[0].differing_bytes > 0 and found.targets[0].agrees and found.tolerance is not None
+    monkeypatch.setattr(verb, "TOLERANCE", 1e-9)
+    assert not agree(islands, ["native"]).agrees
+
+
+def test_targets_are_named_as_on_the_command_line(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["agree", str(bundle.path), "--targets", "native", "--limit", "1"]) == 0
+    head, here, native = capsys.readouterr().out.splitlines()
+    assert head.startswith("target") and "compared with" in here and native.startswith("native") and "the same bytes" in native
+    assert run(["agree", str(bundle.path), "--targets", "native,nowhere"]) == 2
+    assert "error[target-unknown]" in capsys.readouterr().err
+
+
+def test_what_is_not_installed_is_named(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert run(["agree", str(bundle.path), "--json"]) == 0
+    found = {each["target"]: each for each in json.loads(capsys.readouterr().out)["targets"]}
+    assert found["native"]["agrees"] is True
+    for name in ("x86-no-vnni", "arm64", "wasm-node", "wasm-chromium"):
+        assert found[name]["agrees"] is None and "not installed" in found[name]["not_run"]
+    assert run(["agree", str(bundle.path), "x86-no-vnni"]) == 5, "nothing was compared"
+    assert "NOT RUN" in capsys.readouterr().out
+
+
+def test_an_arm_environment_without_a_runtime_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLINQUANT_ARM64", str(tmp_path))
+    assert environment_folder() == tmp_path
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    assert str(tmp_path) in str(target_module("arm64").missing())
+
+
+def test_a_target_that_fails_says_why(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verb, "_file_for", lambda *_: b"no model")
+    with pytest.raises(ClinquantError) as caught:
+        agree(bundle, ["native"])
+    assert caught.value.code == "target-failed" and "cannot open" in caught.value.message
