@@ -42,6 +42,7 @@ from clinquant.lab.export.integer import WRITERS, _Writer
 from clinquant.lab.quantize.execute import RULES as TORCH_RULES
 from clinquant.lab.quantize.gates import hard_sigmoid_bounds, is_safe_sigmoid, settled_hard_sigmoid, settled_sigmoid
 from clinquant.lab.quantize.products import settled_ratio, settled_scale
+from clinquant.lab.quantize.ties import BASE_BITS, FRACTION_BITS
 
 ALL = np.arange(256, dtype=np.uint8)
 PAIRS = [axis.reshape(1, 1, 256, 256) for axis in np.meshgrid(ALL, ALL)]
@@ -88,13 +89,13 @@ def rng() -> np.random.Generator:
 
 def test_add_over_all_pairs_with_tied_scales(rng: np.random.Generator) -> None:
     for _ in range(40):
-        base = float(round_up_mantissa(rng.uniform(0.01, 0.1), 12))
-        fraction = float(round_up_mantissa(rng.uniform(0.2, 4), 6))
+        base = float(round_up_mantissa(rng.uniform(0.01, 0.1), BASE_BITS))
+        fraction = float(round_up_mantissa(rng.uniform(0.2, 4), FRACTION_BITS))
         power = 2.0 ** rng.integers(-4, 3)
         tensors = {
             "a": grid(base * fraction, rng.integers(256)),
             "b": grid(base * power, rng.integers(256)),
-            "c": grid(base, rng.integers(256)),
+            "c": grid(base, 2 * rng.integers(128)),
         }
         assert differing(Add(name="c", inputs=("a", "b")), PAIRS, tensors) == 0
 

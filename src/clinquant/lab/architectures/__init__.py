@@ -14,7 +14,7 @@ from torch import nn
 
 from clinquant.core.errors import ClinquantError
 from clinquant.core.preprocess import Preprocess
-from clinquant.lab.architectures import efficientnet_lite0, mobilenet_v2, resnet18, resnet18_28, resnet20, resnet50
+from clinquant.lab.architectures import efficientnet_lite0, mobilenet_v2, resnet18, resnet18_28, resnet18_half, resnet20, resnet50
 from clinquant.lab.architectures.foreign import build_timm, build_users
 
 
@@ -95,6 +95,11 @@ ARCHITECTURES: dict[str, Architecture] = {
         size=28,
         our_name=resnet18_28.our_name,
         reference="Yang et al. 2023, arXiv 2110.14795 (MedMNIST v2 benchmark)",
+    ),
+    "resnet18_half": Architecture(
+        build=resnet18_half.resnet18_half,
+        size=224,
+        reference="He et al. 2015, arXiv 1512.03385, at half the width (Zagoruyko and Komodakis 2016, arXiv 1605.07146)",
     ),
     "resnet20": Architecture(build=resnet20.resnet20, size=28, reference="He et al. 2015, arXiv 1512.03385, section 4.2 (option B)"),
 }

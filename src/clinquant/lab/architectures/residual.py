@@ -58,21 +58,27 @@ class Bottleneck(nn.Module):
 
 
 class ImageNetResNet(nn.Module):
-    """The ResNet of table 1: 7x7 stem of stride 2, max-pooling, four stages; float32 [N, 3, S, S] to logits [N, num_classes]."""
+    """The ResNet of table 1: 7x7 stem of stride 2, max-pooling, four stages; float32 [N, 3, S, S] to logits [N, num_classes].
 
-    def __init__(self, block: type[BasicBlock] | type[Bottleneck], blocks: tuple[int, int, int, int], num_classes: int) -> None:
+    Args:
+        width: channels of the stem and the first stage, 64 in the paper; every later stage doubles them.
+    """
+
+    def __init__(
+        self, block: type[BasicBlock] | type[Bottleneck], blocks: tuple[int, int, int, int], num_classes: int, width: int = 64
+    ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU()
         self.maxpool = nn.MaxPool2d(3, 2, 1)
-        self.layer1 = stage(block, 64, 64, blocks[0], stride=1)
-        self.layer2 = stage(block, 64 * block.expansion, 128, blocks[1], stride=2)
-        self.layer3 = stage(block, 128 * block.expansion, 256, blocks[2], stride=2)
-        self.layer4 = stage(block, 256 * block.expansion, 512, blocks[3], stride=2)
+        self.layer1 = stage(block, width, width, blocks[0], stride=1)
+        self.layer2 = stage(block, width * block.expansion, 2 * width, blocks[1], stride=2)
+        self.layer3 = stage(block, 2 * width * block.expansion, 4 * width, blocks[2], stride=2)
+        self.layer4 = stage(block, 4 * width * block.expansion, 8 * width, blocks[3], stride=2)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
-        self.fc = nn.Linear(512 * block.expansion, num_classes)
+        self.fc = nn.Linear(8 * width * block.expansion, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of a batch."""
