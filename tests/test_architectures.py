@@ -32,6 +32,7 @@ PARAMETERS = {  # classes and published counts (torchvision's, the Lite release'
     "resnet18": (1000, 11_689_512),
     "resnet50": (1000, 25_557_032),
     "resnet18_28": (2, 11_169_858),
+    "resnet18_half": (2, 4_704 + 36_864 + 131_072 * (1 + 4 + 16) + 4_800 + 514),  # no table has it: stem, stages, batch norms, head
     "resnet20": (10, 269_722 + 2_752),
 }
 
