@@ -119,6 +119,24 @@ SECTIONS: tuple[tuple[str, str, str, Callable[[list[Row]], str]], ...] = (
         "Time, and loss against nearest rounding and 10,000 iterations.",
         lambda rows: plain(*list(rows[0])[:12])(rows),
     ),
+    (
+        "wasm",
+        "In the browser's WebAssembly",
+        "One thread, ONNX Runtime Web in node, medians of paired ratios to the float file; `mixed` has its short sums in float kernels, proven "
+        "exact. `same_bits`: the integer file's logits equal the native ones on every image timed.",
+        plain(
+            "architecture",
+            "size",
+            "wasm_integer_over_float",
+            "wasm_mixed_over_float",
+            "native_integer_over_float",
+            "wasm_integer_same_bits",
+            "wasm_mixed_same_bits",
+            "wasm_float_ms",
+            "wasm_integer_ms",
+            "wasm_mixed_ms",
+        ),
+    ),
     ("calibration", "Calibration", "Time in float passes, and memory.", lambda rows: plain(*list(rows[0])[:10])(rows)),
 )
 

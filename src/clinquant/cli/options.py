@@ -65,6 +65,10 @@ threshold = click.option(
 )
 vertical_flip = click.option("--vertical-flip", is_flag=True, help="Also flip upside down in training: for images that have no upright.")
 
+teacher = click.option(
+    "--teacher", metavar="RUN", help="Learn also from the float network of that run, trained on the same data and --seed (distillation)."
+)
+
 saliency_guided = click.option(
     "--saliency-guided", is_flag=True, help="Train so that what the gradient calls unimportant does not matter; about twice the time."
 )
@@ -153,7 +157,7 @@ reading = together(groups, group_column, positive, grey_window, skip_broken)
 guiding = together(saliency_guided, saliency_k, saliency_fill, saliency_rank, saliency_weight, saliency_ramp)
 """What training asks for beside the right class."""
 
-training = together(arch, size, epochs, weights, vertical_flip, guiding)
+training = together(arch, size, epochs, weights, vertical_flip, teacher, guiding)
 """How the float network is made."""
 
 quantizing = together(bits, recipe, target, max_bytes, max_ms, max_minutes)

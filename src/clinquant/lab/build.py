@@ -51,6 +51,7 @@ from clinquant.lab.quantize.trace import trace
 from clinquant.lab.quantize.widths import check_bits
 from clinquant.lab.recipe import choosing_half
 from clinquant.lab.run import Narrator, Run
+from clinquant.lab.teacher import FLOAT_FILES, check_teacher
 from clinquant.lab.train import choose_architecture, initial_sha256, train
 
 CONTRACT = "uint8 RGB image [n, h, w, 3] in; float32 logits and class_map out. " + Card.limits
@@ -82,6 +83,7 @@ def prepare(run: Run, options: BuildOptions, command: str = "") -> None:
     check_budget(options)
     check_margin(options.margin)
     objectives_of(options)
+    check_teacher(options.teacher)
     check_countable()
     if options.arch != "auto":
         find_architecture(options.arch)
@@ -172,10 +174,11 @@ def run_train(run: Run, options: BuildOptions) -> Classifier:
     objectives = objectives_of(options)
     inputs = {"study": run.sha256("study.json"), "split": run.sha256("split.json"), **chosen, **_brought(run, options)}
     asked: dict[str, Any] = {"objectives": objectives} if objectives else {}
+    teacher = Path(options.teacher) if options.teacher else None
 
     def make() -> None:
         with run.narrator.progress("train") as tick:
-            train(study_of(run), split_of(run), run.directory, **chosen, objectives=objectives, progress=tick)
+            train(study_of(run), split_of(run), run.directory, **chosen, objectives=objectives, teacher=teacher, progress=tick)
 
     run.step("train", inputs | asked, ("float.safetensors", "float.card.json"), make)
     return Classifier.load(run.directory)
@@ -190,6 +193,8 @@ def _brought(run: Run, options: BuildOptions) -> dict[str, str]:
         found["network"] = initial_sha256(options.arch, len(study.classes), preprocess.size, options.seed)
     if options.weights is not None and (path := Path(options.weights)).is_file():
         found["checkpoint"] = sha256_file(path)
+    if options.teacher is not None:
+        found["teacher"] = sha256_json([sha256_file(Path(options.teacher) / name) for name in FLOAT_FILES])
     return found
 
 

@@ -13,7 +13,7 @@ class BuildOptions:
         data: as `data.read.read_study`.
         groups, group_column, positive, grey_window, skip_broken: how it is read.
         tests: external test sets with the same classes.
-        arch, size, epochs, weights, vertical_flip: how the float network is made; None for defaults.
+        arch, size, epochs, weights, vertical_flip, teacher: how the float network is made; None for defaults.
         saliency_guided, saliency_k, saliency_fill, saliency_rank, saliency_weight, saliency_ramp: see `lab.objectives.SaliencyGuided`;
             for the float network, and for quantization-aware training where there is any.
         threshold: rule for the operating point, chosen on tune.
@@ -36,6 +36,7 @@ class BuildOptions:
     epochs: int | None = None
     weights: str | None = None
     vertical_flip: bool = False
+    teacher: str | None = None
     saliency_guided: bool = False
     saliency_k: float = 0.5
     saliency_fill: str = "uniform"

@@ -137,6 +137,7 @@ def tell_plan(plan: Plan, narrator: Narrator) -> None:
     start = "random weights (no pretrained ones are used)" if plan.initial_weights == "random" else plan.initial_weights
     network = f"{plan.architecture} at {plan.size} px from {start}, at most {plan.epochs} epochs"
     network += ", saliency-guided" if plan.options.saliency_guided else ""
+    network += f", taught by {plan.options.teacher}" if plan.options.teacher else ""
     narrator.say(f"Plan: {network}, then {plan.options.bits} by {plan.options.recipe}.")
     narrator.say(f"Training may take {_minutes(plan.training_seconds)}; the run needs {plan.disk_bytes / 1e6:.0f} MB of disk.")
     for claim in plan.power:

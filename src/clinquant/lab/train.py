@@ -25,9 +25,10 @@ from clinquant.lab.augment import Augment
 from clinquant.lab.classifier import Classifier
 from clinquant.lab.fit import Fitted, Run, fit, reproducible
 from clinquant.lab.guide import Guide
-from clinquant.lab.objectives import Objective
+from clinquant.lab.objectives import Distillation, Objective
 from clinquant.lab.plan import TrainingPlan, plan_training
 from clinquant.lab.quantize.trace import trace
+from clinquant.lab.teacher import load_teacher
 from clinquant.lab.weights import initial_weights, sha256_tensors
 
 
@@ -46,6 +47,7 @@ def train(
     horizontal_flip: bool = False,
     vertical_flip: bool = False,
     objectives: tuple[Objective, ...] = (),
+    teacher: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Classifier:
     """Trains on `split.train`, keeps the epoch with the lowest loss on `split.tune`, and saves the classifier in `out`.
@@ -64,10 +66,11 @@ def train(
         threshold: the rule by which the operating point will be chosen, kept in the card of a two-class study.
         horizontal_flip, vertical_flip: allow mirrored training views; off, because left and right matter in most images.
         objectives: what is asked for beside the right class; see `lab.objectives`.
+        teacher: a run directory whose float network, trained on the same split, is learnt from (`Distillation`).
         progress: called with (steps done, steps planned).
 
     Raises:
-        ClinquantError: see `find_architecture`, `initial_weights`, `plan_training`, `fit`.
+        ClinquantError: see `find_architecture`, `initial_weights`, `plan_training`, `load_teacher`, `fit`.
     """
     name, preprocess = choose_architecture(study, arch, size)
     module, origin = initial_module(find_architecture(name), len(study.classes), weights, seed)
@@ -86,7 +89,9 @@ def train(
     train_pixels, tune_pixels = (
         model_pixels(source, ids, preprocess, cache=folder, key=sha256_json(study)) for ids in (split.train, split.tune)
     )
-    guide = Guide(objectives=objectives)
+    taught = load_teacher(teacher, study, split, preprocess) if teacher else None
+    objectives = (*objectives, Distillation()) if taught else objectives
+    guide = Guide(objectives=objectives, teacher=taught)
     fitted = fit(module, (train_pixels, labels[0]), (tune_pixels, labels[1]), plan, folder, guide=guide, progress=progress)
     del train_pixels, tune_pixels  # closes the files, which are as large as the images
     for cached in folder.glob("*.npy"):

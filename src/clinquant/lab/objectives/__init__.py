@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from clinquant.lab.objectives.distillation import Distillation
 from clinquant.lab.objectives.objective import Batch, Objective
 from clinquant.lab.objectives.preserve_attribution import PreserveAttribution
 from clinquant.lab.objectives.saliency_guided import SaliencyGuided
@@ -10,8 +11,9 @@ from clinquant.lab.options import BuildOptions
 OBJECTIVES: dict[str, type[Objective]] = {
     "saliency_guided": SaliencyGuided,
     "preserve_attribution": PreserveAttribution,
+    "distillation": Distillation,
 }
-"""Name -> objective. Both are terms of the loss, of any training that `fit` does."""
+"""Name -> objective. All are terms of the loss, of any training that `fit` does."""
 
 
 def objectives_of(options: BuildOptions) -> tuple[Objective, ...]:
@@ -26,4 +28,4 @@ def objectives_of(options: BuildOptions) -> tuple[Objective, ...]:
     return (asked,) if options.saliency_guided else ()
 
 
-__all__ = ["OBJECTIVES", "Batch", "Objective", "PreserveAttribution", "SaliencyGuided", "objectives_of"]
+__all__ = ["OBJECTIVES", "Batch", "Distillation", "Objective", "PreserveAttribution", "SaliencyGuided", "objectives_of"]
