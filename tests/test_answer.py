@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from clinquant.core.card import Card
 from clinquant.core.errors import ClinquantError
 from clinquant.core.preprocess import Preprocess
+from clinquant.core.scope import Scope
 from clinquant.edge.answer import answer, decide, find_images
 from clinquant.edge.bundle import Bundle
 from tiny_bundle import card, write_bundle, write_pictures
@@ -67,8 +68,20 @@ def test_the_card_decides(first: float, second: float, threshold: float, refer_b
     p = 1 / (1 + math.exp(float(logits[0]) - float(logits[1])))
     assert found.probabilities["bright"] == pytest.approx(p, abs=1e-12)
     assert found.class_name == ("bright" if found.probabilities["bright"] >= threshold else "dark")
-    assert found.probability == found.probabilities[found.class_name]
+    assert found.class_name is not None and found.probability == found.probabilities[found.class_name]
     assert found.refer == (max(found.probabilities.values()) < refer_below)
+
+
+def test_no_class_is_named_out_of_scope() -> None:
+    flat = (0.0,) * 820
+    scope = Scope(mean=(100.0,) + (0.0,) * 39, whitening=(1.0, *flat[1:]), limit=30.0)  # only the brightness of the first block counts
+    scoped, logits = dataclasses.replace(card(), scope=scope), np.array([0, 9], np.float32)
+    inside, outside = (decide("x", logits, scoped, np.full((16, 16, 3), level, np.uint8)) for level in (129, 131))
+    assert (inside.out_of_scope, inside.class_name, inside.refer, inside.distance) == (False, "bright", False, 29.0)
+    assert (outside.out_of_scope, outside.class_name, outside.probability, outside.refer) == (True, None, None, True)
+    assert outside.distance == 31.0
+    with pytest.raises(ClinquantError, match="pixels-missing"):
+        decide("x", logits, scoped)
 
 
 def test_without_a_threshold_the_likeliest_class_is_decided() -> None:

@@ -110,6 +110,7 @@ def test_simulation_equals_the_exported_file_on_real_images(
         chunk = pixels[start : start + CHUNK]
         found = simulated(program, chunk)
         answered = every_tensor(path, program, chunk, optimised=True)
+        assert np.array_equal(answered.pop("pixels"), chunk)
         assert set(answered) == set(found) - {program.operators[-1].name}
         assert_same(answered, found)
         stays_in_width(program, found)

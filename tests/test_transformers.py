@@ -86,7 +86,7 @@ def test_every_code_is_near_the_reference(name: str, bits: str, quantized: Made,
     program = lower(quantized(name, bits), temperature=1.7)
     assert open_edges(program) == ()
     path, pixels = export_integer(program, tmp_path / "integer.onnx"), images(SIZE, 4, 2)
-    expected = execute(program, pixels)
+    expected = execute(program, pixels) | {"pixels": pixels}
     assert np.array_equal(Simulation(program)(pixels).numpy(), expected["logits"])
     exact = {operator.name for operator in program.operators[: first_island(program)]}
     for optimised in (False, True):

@@ -1,4 +1,4 @@
-"""What a bundle says of images that nobody has labelled: class, probability, and REFER where it is not sure enough."""
+"""What a bundle says of images that nobody has labelled: out of scope, or class and probability, and REFER where it is not sure enough."""
 
 from __future__ import annotations
 
@@ -27,17 +27,21 @@ class Answer:
 
     Attributes:
         image: its path as it was found.
-        class_name: decided by the card's threshold, or the likeliest where it has none.
-        probability: of that class, 0 to 1.
-        refer: the highest probability is under the card's `refer_below`: a person must decide.
-        probabilities: by class.
+        out_of_scope: it is unlike the training images (`core.scope`), so no class is named.
+        class_name: decided by the card's threshold, or the likeliest where it has none; None when out of scope.
+        probability: of that class, 0 to 1; None when out of scope.
+        refer: a person must decide: out of scope, or the highest probability is under the card's `refer_below`.
+        probabilities: by class, as the file gives them; out of scope they mean nothing.
+        distance: from the training images; out of scope above the limit of the card. None where the card has no such rule.
     """
 
     image: str
-    class_name: str = field(metadata={"json": "class"})
-    probability: float
+    out_of_scope: bool
+    class_name: str | None = field(metadata={"json": "class"})
+    probability: float | None
     refer: bool
     probabilities: dict[str, float]
+    distance: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,22 +86,38 @@ def answer(
 
 def answer_one(data: bytes, session: Session, card: Card, *, name: str) -> Answer:
     """The answer to one encoded image: whoever asks, a command, a server or a test, asks here. Raises as `decode`."""
-    return decide(name, session.run(decode(data, card.grey_window, name=name)[None]).logits[0], card)
+    outputs = session.run(decode(data, card.grey_window, name=name)[None])
+    return decide(name, outputs.logits[0], card, None if outputs.pixels is None else outputs.pixels[0])
 
 
-def decide(image: str, logits: NDArray[np.float32], card: Card) -> Answer:
-    """The answer that a card gives to logits [k]."""
+def decide(image: str, logits: NDArray[np.float32], card: Card, pixels: NDArray[np.uint8] | None = None) -> Answer:
+    """The answer that a card gives to logits [k] and to what the network read, uint8 [size, size, 3].
+
+    Raises ClinquantError `pixels-missing` where the card has a rule for what is out of scope and the file does not say what it read.
+    """
+    distance = _distance(card, pixels)
+    outside = distance is not None and card.scope is not None and distance > card.scope.limit
     probabilities = softmax(logits[None])[0]
     best = int(probabilities.argmax())
     if card.threshold is not None and card.positive is not None:
         best = card.positive if probabilities[card.positive] >= card.threshold else 1 - card.positive
     return Answer(
         image=image,
-        class_name=card.classes[best],
-        probability=float(probabilities[best]),
-        refer=card.refer_below is not None and bool(probabilities.max() < card.refer_below),
+        out_of_scope=outside,
+        class_name=None if outside else card.classes[best],
+        probability=None if outside else float(probabilities[best]),
+        refer=outside or (card.refer_below is not None and bool(probabilities.max() < card.refer_below)),
         probabilities={name: float(value) for name, value in zip(card.classes, probabilities, strict=True)},
+        distance=distance,
     )
+
+
+def _distance(card: Card, pixels: NDArray[np.uint8] | None) -> float | None:
+    if card.scope is None:
+        return None
+    if pixels is None:
+        raise ClinquantError("pixels-missing", "the model file has no output `pixels`.", fix="build the bundle again: its card needs it.")
+    return card.scope.distance(pixels)
 
 
 def find_images(images: Sequence[str]) -> list[Path]:

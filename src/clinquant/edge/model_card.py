@@ -45,7 +45,10 @@ def _decision(card: Card) -> str:
     else:
         rule = f"{card.classes[card.positive]} at probability {card.threshold:.4f} or more (rule: {card.threshold_rule}, chosen on tune)"
     refer = "" if card.refer_below is None else f"; REFER when the highest probability is under {card.refer_below:.4f}"
-    return rule + refer
+    scope = (
+        "" if card.scope is None else f"; OUT OF SCOPE, before any class, when farther than {card.scope.limit:.2f} from the training images"
+    )
+    return rule + refer + scope
 
 
 def _use(card: Card) -> Iterator[str]:

@@ -51,6 +51,7 @@ from clinquant.lab.quantize.trace import trace
 from clinquant.lab.quantize.widths import check_bits
 from clinquant.lab.recipe import choosing_half
 from clinquant.lab.run import Narrator, Run
+from clinquant.lab.scope import learn_scope
 from clinquant.lab.teacher import FLOAT_FILES, check_teacher
 from clinquant.lab.train import choose_architecture, initial_sha256, train
 
@@ -243,13 +244,14 @@ def run_export(run: Run, options: BuildOptions) -> None:
         study, parts = study_of(run), split_of(run)
         classifier, quantized = Classifier.load(run.directory), QuantizedNetwork.load(run.directory)
         temperature = {file: _temperature(run, parts, file) for file in FILES}
+        scope = learn_scope(study, parts, classifier.card.preprocess)
         folded = fold_batch_norm(trace(classifier.module, classifier.card.preprocess.size))
         export_float(folded, classifier.card.preprocess, run.path("float.onnx"), temperature=temperature["float"], description=CONTRACT)
         export_integer(lower(quantized, temperature=temperature["integer"]), run.path("integer.onnx"), description=CONTRACT)
         export_qdq(quantized, run.path("qdq.onnx"), temperature=temperature["integer"], description=CONTRACT)
         for file, card in (("float", classifier.card), ("integer", quantized.card)):
             predictions = _predict_tune(run, run.path(f"{file}.onnx"), study, parts, run.path(tables[file]), file)
-            decided = decided_card(replace(card, temperature=temperature[file]), predictions, parts, options.threshold)
+            decided = decided_card(replace(card, temperature=temperature[file], scope=scope), predictions, parts, options.threshold)
             write_json(run.path(cards[file]), replace(decided, parents=_parents(run)), kind="card")
 
     run.step("export", inputs, (*outputs, *tables.values(), *cards.values()), make)

@@ -19,10 +19,13 @@ RUNTIMES: dict[str, str] = {
 
 
 class Outputs(NamedTuple):
-    """What a model file answers: `logits` float32 [n, k]; `class_map` float32 [n, k, h, w] or None."""
+    """What a model file answers: `logits` float32 [n, k]; `class_map` float32 [n, k, h, w] or None; `pixels`, what the network read after
+    resizing, uint8 [n, size, size, 3], or None.
+    """
 
     logits: NDArray[np.float32]
     class_map: NDArray[np.float32] | None
+    pixels: NDArray[np.uint8] | None = None
 
 
 class Session(Protocol):

@@ -38,7 +38,7 @@ class OnnxRuntimeSession:
     def run(self, images: NDArray[np.uint8]) -> Outputs:
         """Outputs for uint8 RGB images [n, h, w, 3]."""
         answers = dict(zip(self._outputs, self._session.run(None, {"image": np.ascontiguousarray(images)}), strict=True))
-        return Outputs(answers["logits"], answers.get("class_map"))
+        return Outputs(answers["logits"], answers.get("class_map"), answers.get("pixels"))
 
 
 def load(path: Path, threads: int = 1) -> OnnxRuntimeSession:

@@ -46,7 +46,7 @@ class Metrics:
 
     def predicted(self, answer: Answer, seconds: float) -> None:
         """Counts a prediction."""
-        self._answers.labels(answer.class_name, str(answer.refer).lower()).inc()
+        self._answers.labels(answer.class_name or "out of scope", str(answer.refer).lower()).inc()
         self._seconds.observe(seconds)
 
     def text(self) -> bytes:

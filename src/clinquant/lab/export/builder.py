@@ -27,6 +27,7 @@ class GraphBuilder:
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, onnx.TensorProto] = {}
         self._outputs: list[onnx.ValueInfoProto] = []
+        self._last_outputs: list[onnx.ValueInfoProto] = []
 
     def node(self, op: str, inputs: list[str], output: str, domain: str = "", **attributes: Any) -> str:
         """Adds an operator; returns its output's name."""
@@ -66,10 +67,14 @@ class GraphBuilder:
         return self.constant(name, value.astype(helper.tensor_dtype_to_np_dtype(kind)))
 
     def pixels(self) -> str:
-        """The contract's entrance: `image` uint8 [n, h, w, 3] of any size to `preprocess.pixels` uint8 [n, 3, size, size]."""
+        """The contract's entrance: `image` uint8 [n, h, w, 3] of any size to `preprocess.pixels` uint8 [n, 3, size, size].
+
+        The resized picture is also an output, `pixels` uint8 [n, size, size, 3]: what `core.scope` looks at.
+        """
         sizes = self.constant("preprocess.size", np.array([self.size, self.size], np.int64))
-        self._nodes.append(resize_node("image", "preprocess.resized", sizes))
-        return self.node("Transpose", ["preprocess.resized"], "preprocess.pixels", perm=[0, 3, 1, 2])
+        self._nodes.append(resize_node("image", "pixels", sizes))
+        self._last_outputs = [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", self.size, self.size, 3])]
+        return self.node("Transpose", ["pixels"], "preprocess.pixels", perm=[0, 3, 1, 2])
 
     def output(self, name: str, shape: list[str | int]) -> None:
         """Declares the float32 tensor `name` an output."""
@@ -78,7 +83,9 @@ class GraphBuilder:
     def model(self, description: str) -> onnx.ModelProto:
         """The finished model, checked by ONNX's own checker."""
         image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", "h", "w", 3])
-        graph = helper.make_graph(self._nodes, "clinquant", [image], self._outputs, list(self._initializers.values()))
+        graph = helper.make_graph(
+            self._nodes, "clinquant", [image], [*self._outputs, *self._last_outputs], list(self._initializers.values())
+        )
         opsets = [helper.make_opsetid("", self._opset)]
         if any(node.domain == MICROSOFT for node in self._nodes):
             opsets.append(helper.make_opsetid(MICROSOFT, 1))
