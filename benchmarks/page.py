@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 RESULTS, PAGE = Path("benchmarks/results"), Path("docs/measured.md")
+SPEEDS = Path("src/clinquant/edge/app/speed.csv")
 Row = dict[str, str]
 
 
@@ -141,8 +142,17 @@ SECTIONS: tuple[tuple[str, str, str, Callable[[list[Row]], str]], ...] = (
 )
 
 
+def write_speeds() -> None:
+    """The three ratios of every network that `clinquant methods` shows and the tablet app warns by."""
+    names = {"native_integer_over_float": "native", "wasm_integer_over_float": "browser_integer", "wasm_mixed_over_float": "browser_mixed"}
+    lines = [",".join(("architecture", *names.values()))]
+    lines += [",".join((row["architecture"], *(row[name] for name in names))) for row in rows_of("wasm")[1]]
+    SPEEDS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def main() -> None:
-    """Writes the page."""
+    """Writes the page, and the packaged table of times."""
+    write_speeds()
     parts = [
         "# Measured\n\nMade by `python -m benchmarks.page` from `benchmarks/results`. Machines and versions stand in the tables there."
     ]

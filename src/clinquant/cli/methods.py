@@ -25,7 +25,9 @@ REGISTRIES = {
 def command(as_json: bool) -> None:
     """List what --arch, --bits, --recipe and --target take, and the methods behind them."""
     from clinquant.core.registry import read_registry
+    from clinquant.edge.app.speed import speeds
 
     found = {kind: read_registry(*place) for kind, place in REGISTRIES.items()}
+    found["times of integer files (benchmarks/wasm.py)"] = {name: str(speed) for name, speed in speeds().items()}
     text = "\n\n".join(f"{kind}\n{table([(f'  {name}', says) for name, says in names.items()])}" for kind, names in found.items())
     show(found, text, kind="methods", as_json=as_json)
