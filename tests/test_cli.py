@@ -66,7 +66,12 @@ def test_shared_options_mean_the_same_everywhere() -> None:
         command = cli.get_command(context, name)
         assert command is not None
         for option in command.params:
-            if isinstance(option, click.Option) and (name, option.name) not in (("bench", "size"), ("demo", "out"), ("app", "out")):
+            if isinstance(option, click.Option) and (name, option.name) not in (
+                ("bench", "size"),
+                ("demo", "out"),
+                ("app", "out"),
+                ("study", "arch"),
+            ):
                 declared.setdefault(option.opts[0], set()).add((str(option.default), str(option.help)))
     assert {option: says for option, says in declared.items() if len(says) > 1} == {}
 

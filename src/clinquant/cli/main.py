@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "evaluate": "See how a bundle does on labelled images of your own.",
     "serve": "Answer images over HTTP, on this machine or a local network.",
     "agree": "Compare a bundle's outputs on other processors and in the browser's runtime, byte by byte.",
+    "study": "Rerun the paper's study on data sets of your own: one row a network.",
     "doctor": "Show versions, processor, caches and disk.",
     "methods": "List architectures, recipes and quantization methods.",
     "runtimes": "List the runtimes that can execute a model file.",
