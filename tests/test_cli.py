@@ -59,6 +59,9 @@ def test_every_command_has_help_and_is_one_verb(name: str, capsys: pytest.Captur
     assert f"clinquant {name}" in capsys.readouterr().out
 
 
+OWN_MEANING = (("bench", "size"), ("demo", "out"), ("app", "out"), ("study", "arch"))
+
+
 def test_shared_options_mean_the_same_everywhere() -> None:
     context = click.Context(cli)
     declared: dict[str, set[tuple[str, str]]] = {}

@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 @click.option("--arch", default="resnet20", show_default=True, metavar="NAME", help="Architecture.")
 @size
 @click.option("--seeds", default="0,1,2", show_default=True, metavar="N,N", help="Each is complete before the next begins.")
-@click.option(
-    "--widths", "bits", default="w4a4,w2a2,w42,w8a8", show_default=True, metavar="NAMES", help="Of every network, as --bits of build."
-)
+@click.option("--widths", "bits", default="w4a4,w2a2,w42,w8a8", show_default=True, metavar="NAMES", help="As --bits of build.")
 @click.option("--ways", metavar="NAMES", help="Of float, sgt, ptq, lsq, pact, sgt+lsq, lsq+ap  [default: all]")
 @click.option(
     "--views",
