@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import functools
+import json
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -110,3 +112,56 @@ def ask(page: Any, encoded: bytes) -> dict[str, Any]:
     """What the page's engine answers for an encoded picture: bytes as hex, or the `code` of a refusal."""
     answer: dict[str, Any] = page.evaluate(ASK, base64.b64encode(encoded).decode())
     return answer
+
+
+class Memory:
+    """The JavaScript heaps of a page and its workers, array buffers and WebAssembly included, after collecting garbage."""
+
+    def __init__(self, page: Any) -> None:
+        self._session = page.context.new_cdp_session(page)
+        self._workers: list[str] = []
+        self._answers: dict[int, dict[str, Any]] = {}
+        self._session.on("Target.attachedToTarget", self._attached)
+        self._session.on("Target.receivedMessageFromTarget", self._received)
+        self._session.send("Target.setAutoAttach", {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": False})
+
+    @property
+    def bytes(self) -> int:
+        """Of all heaps together."""
+        return self._page() + sum(self._worker(session) for session in self._workers)
+
+    @property
+    def workers(self) -> int:
+        return len(self._workers)
+
+    def _page(self) -> int:
+        self._session.send("HeapProfiler.collectGarbage")
+        return _heap(self._session.send("Runtime.getHeapUsage"))
+
+    def _worker(self, session: str) -> int:
+        self._ask(session, "HeapProfiler.collectGarbage")
+        return _heap(self._ask(session, "Runtime.getHeapUsage"))
+
+    def _ask(self, session: str, method: str) -> dict[str, Any]:
+        number = len(self._answers) + 1
+        message = json.dumps({"id": number, "method": method})
+        self._session.send("Target.sendMessageToTarget", {"message": message, "sessionId": session})
+        for _ in range(100):
+            if number in self._answers:
+                return self._answers[number]
+            self._session.send("Runtime.evaluate", {"expression": "0"})
+            time.sleep(0.02)
+        raise AssertionError(f"the worker does not answer {method}")
+
+    def _attached(self, event: dict[str, Any]) -> None:
+        if event["targetInfo"]["type"] == "worker":
+            self._workers.append(event["sessionId"])
+
+    def _received(self, event: dict[str, Any]) -> None:
+        answer = json.loads(event["message"])
+        if "id" in answer:
+            self._answers[answer["id"]] = answer.get("result", {})
+
+
+def _heap(usage: dict[str, Any]) -> int:
+    return int(usage["usedSize"] + usage.get("embedderHeapUsedSize", 0) + usage.get("backingStorageSize", 0))

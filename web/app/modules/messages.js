@@ -18,6 +18,9 @@ let current = "en";
 /** The language in use. */
 export const language = () => current;
 
+/** Keeps a name written the other way from disturbing the sentence around it (Unicode 9, first strong isolate). @param {string} text */
+const isolated = (text) => `\u2068${text}\u2069`;
+
 /**
  * The text under `key`, its braces filled in.
  * @param {string} key
@@ -26,7 +29,7 @@ export const language = () => current;
 export function t(key, values = {}) {
   const text = words[key];
   if (text === undefined) throw new Error(`no message ${key}`);
-  return text.replace(/\{(\w+)\}/g, (_, name) => (typeof values[name] === "number" ? number(values[name]) : String(values[name] ?? "")));
+  return text.replace(/\{(\w+)\}/g, (_, name) => (typeof values[name] === "number" ? number(values[name]) : isolated(values[name] ?? "")));
 }
 
 /** @param {string} key */

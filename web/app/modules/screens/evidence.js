@@ -97,5 +97,5 @@ function findingRow(row) {
 
 /** @param {[string, string][]} pairs */
 export function facts(pairs) {
-  return el("dl", { class: "facts" }, ...pairs.flatMap(([name, value]) => [el("dt", {}, name), el("dd", { dir: "auto" }, value)]));
+  return el("dl", { class: "facts" }, ...pairs.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, el("bdi", {}, value))]));
 }

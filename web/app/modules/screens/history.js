@@ -10,7 +10,7 @@ import { decisionMark } from "./result.js";
 /** @param {Context} context @returns {HTMLElement} */
 export function historyScreen(context) {
   const screen = el("section", { class: "screen" }, el("h1", { tabindex: -1 }, t("history.title")));
-  const body = el("div", {});
+  const body = el("div", { class: "stack" });
   screen.append(body);
   const show = async () => {
     const [results, missing] = await Promise.all([all(), lost()]);

@@ -36,7 +36,7 @@ export function keptScreen(context, id) {
 export function decisionMark(answer) {
   return answer.refer
     ? el("span", { class: "mark refer" }, icon("refer"), el("strong", {}, t("decision.refer")))
-    : el("span", { class: "mark" }, icon("check"), el("strong", { dir: "auto" }, answer.className));
+    : el("span", { class: "mark" }, icon("check"), el("strong", {}, el("bdi", {}, answer.className)));
 }
 
 /** @param {Context} context @param {Kept} kept @param {Blob} picture @param {boolean} [old] */
@@ -46,16 +46,16 @@ function result(context, kept, picture, old = false) {
     el(
       "div",
       { class: "result" },
+      decision(kept.answer, context.opened.card),
       view(kept, picture),
       el(
         "div",
         { class: "said" },
-        decision(kept.answer, context.opened.card),
         bars(kept, context.opened.card),
         el("p", { class: "quiet" }, t("result.when", { at: moment(kept.at), milliseconds: Math.round(kept.milliseconds) })),
         old && kept.bundle_version !== context.opened.manifest.bundle_version ? el("p", { class: "note" }, t("result.other-bundle", { version: kept.bundle_version })) : null,
         shortStatement(context.opened),
-        el("p", { class: "buttons" }, el("a", { class: "button", href: old ? "#/history" : "#/picture" }, icon("back"), t(old ? "result.to-history" : "result.next"))),
+        el("p", { class: "buttons" }, el("a", { class: "button", href: old ? "#/history" : "#/picture" }, icon(old ? "back" : "picture"), t(old ? "result.to-history" : "result.next"))),
       ),
     ),
   ];
@@ -85,7 +85,7 @@ function bars({ answer, classes }, card) {
       line.style.insetInlineStart = `${100 * card.threshold}%`;
       bar.append(line);
     }
-    return el("li", { class: index === answer.index ? "chosen" : "" }, el("span", { class: "bar-name", dir: "auto" }, name), el("span", { class: "bar-share" }, percent(share)), bar);
+    return el("li", { class: index === answer.index ? "chosen" : "" }, el("span", { class: "bar-name" }, el("bdi", {}, name)), el("span", { class: "bar-share" }, percent(share)), bar);
   });
   const rule = card.positive !== null && card.threshold !== null ? t("result.threshold", { class: card.classes[card.positive], threshold: percent(card.threshold) }) : null;
   return el("div", {}, el("h2", {}, t("result.probabilities")), el("ul", { class: "bars" }, ...rows), rule ? el("p", { class: "quiet" }, rule) : null);
@@ -138,12 +138,12 @@ function refusedPicture(item) {
     "div",
     {},
     el("div", { class: "decision stopped", role: "alert" }, icon("stop"), el("p", {}, t(`refused.${item.code}`, item.values))),
-    el("p", { class: "buttons" }, el("a", { class: "button", href: "#/picture" }, icon("back"), t("result.next"))),
+    el("p", { class: "buttons" }, el("a", { class: "button", href: "#/picture" }, icon("picture"), t("result.next"))),
   );
 }
 
 function notFound() {
-  return el("section", { class: "screen" }, title(t("result.none")), el("p", {}, el("a", { class: "button", href: "#/picture" }, icon("back"), t("result.next"))));
+  return el("section", { class: "screen" }, title(t("result.none")), el("p", {}, el("a", { class: "button", href: "#/picture" }, icon("picture"), t("result.next"))));
 }
 
 /** @param {string} words */

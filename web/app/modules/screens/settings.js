@@ -42,8 +42,8 @@ function themes() {
 
 /** @param {Context} context */
 function updates({ opened }) {
-  const said = el("div", { role: "status" });
-  const holder = el("div", {});
+  const said = el("div", { class: "stack", role: "status" });
+  const holder = el("div", { class: "stack" });
   const look = async () => {
     said.replaceChildren(el("p", {}, t("update.looking")));
     const { state, app } = await offered(opened.app);
