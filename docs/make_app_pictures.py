@@ -82,6 +82,7 @@ def take_all(page: Any, url: str, pictures: list[Path]) -> None:
 
 
 def go(page: Any, screen: str) -> None:
+    """Shows a screen, anew where it is shown already."""
     page.evaluate("(hash) => { location.hash = hash; dispatchEvent(new Event('hashchange')) }", screen)
 
 

@@ -6,13 +6,18 @@ import json
 import re
 from pathlib import Path
 
+import onnx
+import onnxruntime
 import pytest
 
+from app_bundle import write_integer_bundle
 from chromium import need_app
 from clinquant.core.artifact import sha256_file
 from clinquant.core.errors import ClinquantError
 from clinquant.edge.app import write as write_module
+from clinquant.edge.app.browser_model import PACKED, write_browser_model
 from clinquant.edge.app.write import write_app
+from clinquant.edge.golden import read_golden
 from tiny_bundle import write_bundle
 
 WEB = Path(__file__).parents[1] / "web" / "app"
@@ -31,7 +36,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_file_is_listed_with_its_hash(app: Path) -> None:
     listed = json.loads((app / "app.json").read_text())["files"]
     found = {path.relative_to(app).as_posix() for path in app.rglob("*") if path.is_file()}
-    assert found == {*listed, "app.json", "sw.js"}
+    assert found == {*listed, "app.json", "sw.js"} and "bundle/model.onnx" in listed
     assert all(sha256_file(app / name) == entry["sha256"] for name, entry in listed.items())
 
 
@@ -104,3 +109,18 @@ def test_every_key_that_a_module_names_is_a_message_and_every_message_is_named()
 def test_every_language_is_in_the_list() -> None:
     listed = re.findall(r'^  (\w\w): "', (WEB / "modules" / "messages.js").read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(listed) == sorted(path.stem for path in LANGUAGES)
+
+
+@pytest.mark.parametrize("bits", ["w8a8", "w4a8", "w2a2"])
+def test_the_browsers_model_answers_the_same_bits(tmp_path: Path, bits: str) -> None:
+    bundle = write_integer_bundle(tmp_path, bits=bits)
+    assert write_browser_model(bundle.model, tmp_path / "browser.onnx")
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(tmp_path / "browser.onnx"), options, providers=["CPUExecutionProvider"])
+    golden = read_golden(bundle.path / "golden.npz")
+    for index, image in enumerate(golden.images):
+        logits, class_map = session.run(["logits", "class_map"], {"image": image[None]})
+        assert logits[0].tobytes() == golden.logits[index].tobytes() and class_map[0].tobytes() == golden.class_maps[index].tobytes()
+    types = {tensor.data_type for tensor in onnx.load(str(tmp_path / "browser.onnx")).graph.initializer}
+    assert not types & set(PACKED)

@@ -153,3 +153,15 @@ def test_what_the_browser_would_read_otherwise_is_refused(engine: Any) -> None:
     flipped[len(png) // 2] ^= 1
     assert ask(engine, bytes(flipped)).get("code") == "broken"
     assert ask(engine, b"").get("code") == "format"
+
+
+@pytest.mark.parametrize("bits", ["w4a8", "w2a2"])
+def test_packed_weights_open_and_answer_the_same_bits(browser: Any, tmp_path: Path, bits: str) -> None:
+    packed = write_integer_bundle(tmp_path / bits, bits=bits)
+    assert write_app(packed.path, tmp_path / "app").model == "model.wasm.onnx"
+    with serving(tmp_path / "app") as server:
+        page = open_app(browser.new_context().new_page(), server.url)
+        assert page.query_selector("[data-code]") is None
+        start_engine(page)
+        assert same(packed, page, encoded(Image.fromarray(colourful()), "PNG"))
+        page.context.close()

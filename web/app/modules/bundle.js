@@ -16,10 +16,11 @@ const NEEDED = ["card.json", "evidence.json", "golden.npz", "model.onnx"];
  */
 export async function openBundle(app, base, progress) {
   const manifest = await readManifest(app, base);
-  const names = Object.keys(manifest.files);
   for (const name of REQUIRED) {
-    if (!names.includes(name)) throw new Refusal("missing", { file: name });
+    if (!(name in manifest.files)) throw new Refusal("missing", { file: name });
   }
+  const shipped = app.model === "bundle/model.onnx";
+  const names = Object.keys(manifest.files).filter((name) => shipped || name !== "model.onnx");
   /** @type {Record<string, Uint8Array<ArrayBuffer>>} */
   const kept = {};
   for (const [index, name] of names.entries()) {
@@ -27,7 +28,7 @@ export async function openBundle(app, base, progress) {
     if (NEEDED.includes(name)) kept[name] = bytes;
     progress(index + 1, names.length);
   }
-  const model = app.model === "bundle/model.onnx" ? kept["model.onnx"] : await checked(new URL(app.model, base), app.model, app.files[app.model]);
+  const model = shipped ? kept["model.onnx"] : await checked(new URL(app.model, base), app.model, app.files[app.model]);
   return {
     manifest,
     card: parse("card.json", kept["card.json"], "clinquant/card"),

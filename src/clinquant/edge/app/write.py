@@ -13,7 +13,7 @@ from clinquant import __version__
 from clinquant.core.artifact import dump_json, sha256_file, sha256_json, write_text, writing_to
 from clinquant.core.errors import ClinquantError, Exit
 from clinquant.data.decode import MOST_PIXELS
-from clinquant.edge.app.expanded import expand
+from clinquant.edge.app.browser_model import write_browser_model
 from clinquant.edge.bundle import Bundle, open_bundle
 from clinquant.edge.golden import TOLERANCE
 from clinquant.edge.manifest import NAME as MANIFEST
@@ -25,7 +25,8 @@ STATIC = Path(__file__).with_name("static")
 NAME = "app.json"
 KIND = "app"
 WORKER = "sw.js"
-EXPANDED = "model.expanded.onnx"
+SHIPPED = "bundle/model.onnx"
+BROWSER = "model.wasm.onnx"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +38,11 @@ class App:
         clinquant: version that wrote it.
         runtime: what runs the model in the browser.
         bundle_version, bundle_created, manifest_sha256: of the bundle that is shown.
-        model: the file that is run, `bundle/model.onnx` or, where that has packed weights, the same model with weights of 8 bits.
+        model: the file that is run: `bundle/model.onnx`, or `model.wasm.onnx`, the same integers as a browser computes them faster;
+            the other is then not fetched.
         golden_tolerance: of the replayed golden vectors, as a share of the largest output; None asks for every bit.
         most_pixels: a larger picture is refused.
-        files: path -> bytes and sha256, of everything but `app.json` and the service worker.
+        files: path -> bytes and sha256, of everything that a browser fetches beside `app.json` and the service worker.
     """
 
     release: str
@@ -89,10 +91,9 @@ def write_app(bundle: Path, out: Path) -> App:
 
 
 def _describe(bundle: Bundle, folder: Path) -> App:
-    model = "bundle/model.onnx"
-    if expand(bundle.model, folder / EXPANDED):
-        model = EXPANDED
-    files = {path.relative_to(folder).as_posix(): _entry(path) for path in _files(folder)}
+    model = BROWSER if write_browser_model(bundle.model, folder / BROWSER) else SHIPPED
+    names = [path.relative_to(folder).as_posix() for path in _files(folder)]
+    files = {name: _entry(folder / name) for name in names if name != SHIPPED or model == SHIPPED}
     described = App(
         release="",
         clinquant=__version__,
