@@ -26,13 +26,19 @@ def test_every_code_is_that_of_the_reference(name: str, tmp_path: Path) -> None:
     model = onnx.load(export_integer(program, tmp_path / "integer.onnx"))
     proven = exact_in_float(model)
     assert proven and quicker_in_float(model) <= proven
+    depthwise = {node.name for node in model.graph.node if attribute(node, "group") > 1}
+    assert depthwise & proven <= quicker_in_float(model) and bool(quicker_in_float(model)) == bool(depthwise)
     mixed = with_float_kernels(model, proven)
     assert sum(node.op_type == "Conv" for node in mixed.graph.node) == len(proven)
     onnx.save(mixed, tmp_path / "mixed.onnx")
     pixels = images(size, 2, 3)
-    expected = execute(program, pixels)
+    expected = execute(program, pixels) | {"pixels": pixels}
     for tensor, codes in every_tensor(tmp_path / "mixed.onnx", program, pixels, optimised=False).items():
         assert np.array_equal(codes, expected[tensor]), tensor
+
+
+def attribute(node: onnx.NodeProto, name: str) -> int:
+    return next((found.i for found in node.attribute if found.name == name), 1)
 
 
 def one_convolution(weight: np.ndarray, bias: np.ndarray, zero: int, multiplier: float) -> onnx.ModelProto:

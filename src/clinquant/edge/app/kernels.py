@@ -46,10 +46,16 @@ def _largest_sum(node: onnx.NodeProto, held: Mapping[str, NDArray[np.generic]]) 
 
 
 def quicker_in_float(model: onnx.ModelProto) -> frozenset[str]:
-    """Of `exact_in_float`, those that ONNX Runtime Web computes faster in float: of at most `SHORT_SUM` products, as depthwise ones are."""
+    """Of `exact_in_float`, those that ONNX Runtime Web computes faster in float: of at most `SHORT_SUM` products, as depthwise ones are.
+
+    None in a network without depthwise convolutions: what its few short sums gain is less than graph optimisation, which float kernels
+    forbid (ResNets in `benchmarks/results/wasm.csv`).
+    """
     dims = {constant.name: tuple(constant.dims) for constant in model.graph.initializer}
-    proven = exact_in_float(model)
-    return frozenset(node.name for node in model.graph.node if node.name in proven and math.prod(dims[node.input[3]][1:]) <= SHORT_SUM)
+    proven, found = exact_in_float(model), (node for node in model.graph.node if node.op_type == "QLinearConv")
+    sums = {node.name: math.prod(dims[node.input[3]][1:]) for node in found if node.input[3] in dims}
+    depthwise = any(dims[node.input[3]][1] == 1 and dims[node.input[3]][0] > 1 for node in model.graph.node if node.name in sums)
+    return frozenset(name for name, products in sums.items() if products <= SHORT_SUM and name in proven) if depthwise else frozenset()
 
 
 def with_float_kernels(model: onnx.ModelProto, names: Collection[str]) -> onnx.ModelProto:
