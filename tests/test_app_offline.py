@@ -75,7 +75,7 @@ def test_ten_of_ten_pictures_are_answered_with_the_server_dead(context: Any, app
         with_server = [answer(page, picture) for picture in pictures]
         sent = server.sent
         page.close()
-    model = (app / "model.wasm.onnx").stat().st_size
+    model = (app / "bundle" / "model.onnx").stat().st_size
     assert sent <= LARGEST_FIRST_LOAD + model, f"{sent:,} bytes"
     page = open_app(context.new_page(), server.url)
     assert [answer(page, picture) for picture in pictures] == with_server and len(pictures) == 10
@@ -93,9 +93,9 @@ def test_an_installed_app_is_ready_within_three_seconds(context: Any, app: Path)
     assert sorted(ready)[1] < 3000
 
 
-@pytest.mark.parametrize("name", ["model.wasm.onnx", "card.json", "golden.npz", "evidence.json", "manifest.json"])
+@pytest.mark.parametrize("name", ["model.onnx", "card.json", "golden.npz", "evidence.json", "manifest.json"])
 def test_a_changed_file_is_refused_with_its_name(browser: Any, app: Path, name: str) -> None:
-    file = app / name if name == "model.wasm.onnx" else app / "bundle" / name
+    file = app / "bundle" / name
     honest = file.read_bytes()
     draw = random.Random(name)
     with serving(app) as server:

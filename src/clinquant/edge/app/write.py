@@ -14,6 +14,7 @@ from clinquant.core.artifact import dump_json, sha256_file, sha256_json, write_t
 from clinquant.core.errors import ClinquantError, Exit
 from clinquant.data.decode import MOST_PIXELS
 from clinquant.edge.app.browser_model import write_browser_model
+from clinquant.edge.app.speed import speeds
 from clinquant.edge.bundle import Bundle, open_bundle
 from clinquant.edge.golden import TOLERANCE
 from clinquant.edge.manifest import NAME as MANIFEST
@@ -40,6 +41,8 @@ class App:
         bundle_version, bundle_created, manifest_sha256: of the bundle that is shown.
         model: the file that is run: `bundle/model.onnx`, or `model.wasm.onnx`, the same integers as a browser computes them faster;
             the other is then not fetched.
+        time_over_float: what the network's integer file was measured to take in a browser, as a share of its float file's time; None
+            where it was not measured.
         golden_tolerance: of the replayed golden vectors, as a share of the largest output; None asks for every bit.
         most_pixels: a larger picture is refused.
         files: path -> bytes and sha256, of everything that a browser fetches beside `app.json` and the service worker.
@@ -52,6 +55,7 @@ class App:
     bundle_created: str
     manifest_sha256: str
     model: str
+    time_over_float: float | None
     golden_tolerance: float | None
     most_pixels: int
     files: dict[str, Entry]
@@ -91,9 +95,10 @@ def write_app(bundle: Path, out: Path) -> App:
 
 
 def _describe(bundle: Bundle, folder: Path) -> App:
-    model = BROWSER if write_browser_model(bundle.model, folder / BROWSER) else SHIPPED
+    model = BROWSER if write_browser_model(bundle.model, folder / BROWSER, bundle.card.architecture) else SHIPPED
     names = [path.relative_to(folder).as_posix() for path in _files(folder)]
     files = {name: _entry(folder / name) for name in names if name != SHIPPED or model == SHIPPED}
+    measured = speeds().get(bundle.card.architecture)
     described = App(
         release="",
         clinquant=__version__,
@@ -102,6 +107,7 @@ def _describe(bundle: Bundle, folder: Path) -> App:
         bundle_created=bundle.manifest.created,
         manifest_sha256=bundle.manifest.sha256,
         model=model,
+        time_over_float=measured.browser if measured else None,
         golden_tolerance=TOLERANCE if bundle.card.float_islands else None,
         most_pixels=MOST_PIXELS,
         files=files,
