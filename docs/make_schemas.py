@@ -18,6 +18,7 @@ from clinquant.edge.evaluate import Evaluation
 from clinquant.edge.manifest import Manifest
 from clinquant.evidence.comparison import Comparison
 from clinquant.evidence.evidence import Evidence
+from clinquant.report.side_by_side import Explanations
 
 FOLDER = Path(__file__).with_name("schemas")
 
@@ -31,6 +32,7 @@ ARTIFACTS: dict[str, type] = {
     "doctor": Health,
     "evaluation": Evaluation,
     "evidence": Evidence,
+    "explanations": Explanations,
     "manifest": Manifest,
     "split": Split,
     "study": Study,

@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "bench": "Time model files against each other.",
     "app": "Write the tablet app of a bundle: static files that work offline.",
     "report": "Write the page of a run that a person reads.",
+    "explain": "Show what speaks for a class in images, float beside integer.",
     "evaluate": "See how a bundle does on labelled images of your own.",
     "serve": "Answer images over HTTP, on this machine or a local network.",
     "agree": "Compare a bundle's outputs on other processors and in the browser's runtime, byte by byte.",

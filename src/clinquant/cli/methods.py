@@ -17,6 +17,7 @@ REGISTRIES = {
     "fake quantizers of weights": ("clinquant.lab.quantize.fake_quant", "WEIGHT_QUANTIZERS"),
     "passes": ("clinquant.lab.quantize.passes", "PASSES"),
     "objectives": ("clinquant.lab.objectives", "OBJECTIVES"),
+    "explanations (--methods)": ("clinquant.lab.explain_images", "METHODS"),
 }
 
 

@@ -163,7 +163,14 @@ training = together(arch, size, epochs, weights, vertical_flip, teacher, guiding
 quantizing = together(bits, recipe, target, max_bytes, max_ms, max_minutes)
 """How it is put on integers."""
 
-planning = together(reading, test, training, threshold, quantizing, margin, seed)
+explain = click.option("--explain", is_flag=True, help="Measure whether explanations survive quantization; needs the extra explain.")
+noise_floor = click.option(
+    "--noise-floor", is_flag=True, help="As --explain, beside a second float network that is trained to tell chance from change."
+)
+explaining = together(explain, noise_floor)
+"""What is asked about explanations."""
+
+planning = together(reading, test, training, threshold, quantizing, explaining, margin, seed)
 """Everything that a run is planned with."""
 
 

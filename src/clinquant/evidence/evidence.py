@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from clinquant.evidence.claims import Claim, Finding, Verdict
+from clinquant.evidence.fidelity import Fidelity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +136,7 @@ class Evidence:
         layers_on_tune: where widths were mixed, every layer's bits and what narrowing it alone adds to the divergence, nats.
         audits: what the runtime computes in integers, of each file.
         external: the same pair of files on test sets of other hospitals (`--test`).
+        fidelity: whether explanations survived, beside a noise floor and a control; empty where that was not asked (`--explain`).
         not_shown: plain sentences on what this evidence does not show.
         parents: sha256 of study, split, card and prediction files.
     """
@@ -161,6 +163,7 @@ class Evidence:
     external: tuple[Pair, ...] = ()
     recipes_on_tune: tuple[dict[str, str | float], ...] = ()
     layers_on_tune: tuple[dict[str, str | float], ...] = ()
+    fidelity: tuple[Fidelity, ...] = ()
     not_shown: tuple[str, ...] = ()
     parents: dict[str, str] = field(default_factory=dict)
     clinquant: str = ""

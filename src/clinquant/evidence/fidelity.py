@@ -117,6 +117,13 @@ def fidelity(
     return tuple(found)
 
 
+def unfloored(found: tuple[Fidelity, ...]) -> tuple[str, ...]:
+    """What is not shown without a noise floor, in a sentence."""
+    if not found or all(each.floor is not None for each in found):
+        return ()
+    return ("How far training again would move the explanations is not known; --noise-floor trains a second float network to tell.",)
+
+
 def distances(metric: str, first: Explained, second: Explained) -> Floats:
     """[n] how far two networks are apart on every image."""
     if metric not in SIMILARITIES:

@@ -30,6 +30,7 @@ from clinquant.edge.runtimes import runtime_module
 from clinquant.edge.test_reads import check_countable
 from clinquant.evidence.claims import check_margin, plan_claims
 from clinquant.evidence.evidence import Evidence
+from clinquant.evidence.fidelity import Fidelity
 from clinquant.evidence.referral import choose_referral
 from clinquant.evidence.reliability import fit_temperature
 from clinquant.evidence.threshold import choose_threshold, parse_rule
@@ -38,6 +39,7 @@ from clinquant.lab.classifier import Classifier
 from clinquant.lab.export.float import export_float
 from clinquant.lab.export.integer import export_integer
 from clinquant.lab.export.qdq import export_qdq
+from clinquant.lab.fidelity import run_fidelity
 from clinquant.lab.ladder import check_budget, check_recipe, climb
 from clinquant.lab.objectives import objectives_of
 from clinquant.lab.options import BuildOptions
@@ -267,10 +269,14 @@ def run_prove(run: Run, options: BuildOptions) -> Evidence:
         "files": run.sha256("float.onnx", "integer.onnx"),
         "cards": run.sha256(*(f"cards/{file}.json" for file in FILES)),
         "external": [sha256_json(other) for other in external.values()],
+        **({"explain": True, "noise floor": options.noise_floor} if options.explain or options.noise_floor else {}),
     }
 
+    def explain() -> tuple[Fidelity, ...]:
+        return run_fidelity(run, study, parts, options)
+
     def make() -> None:
-        write_json(run.path("evidence.json"), prove(run, study, parts, claims, external), kind="evidence")
+        write_json(run.path("evidence.json"), prove(run, study, parts, claims, external, explain), kind="evidence")
 
     run.step("prove", inputs, ("evidence.json", *(f"predictions/test.{file}.csv" for file in FILES)), make)
     return evidence_of(run)
@@ -295,17 +301,18 @@ def run_report(run: Run, options: BuildOptions) -> Path:
         from clinquant.report.page import render
 
         study = study_of(run)
-        pixels, session = Pixels(study), runtime_module("onnxruntime").load(run.path("integer.onnx"), 1)
+        pixels = Pixels(study)
 
-        def class_map(case: str) -> NDArray[np.float32] | None:
-            found = session.run(pixels[case][None]).class_map
-            return None if found is None else found[0]
+        def class_maps(file: str) -> Callable[[list[str]], dict[str, NDArray[np.float32]]]:
+            session = runtime_module("onnxruntime").load(run.path(f"{file}.onnx"), 1)
+
+            def found(cases: list[str]) -> dict[str, NDArray[np.float32]]:
+                maps = {case: session.run(pixels[case][None]).class_map for case in cases}
+                return {case: each[0] for case, each in maps.items() if each is not None}
+
+            return found
 
         tables = {file: Predictions.read(run.path(f"predictions/test.{file}.csv")) for file in FILES}
-
-        def class_maps(cases: list[str]) -> dict[str, NDArray[np.float32]]:
-            return {case: found for case in cases if (found := class_map(case)) is not None}
-
         page = render(
             evidence_of(run),
             predictions=tables,
@@ -313,7 +320,8 @@ def run_report(run: Run, options: BuildOptions) -> Path:
             study=study,
             split=split_of(run),
             images=pixels.__getitem__,
-            class_maps=class_maps,
+            class_maps=class_maps("integer"),
+            float_maps=class_maps("float"),
             plan=read_body(run.path("plan.json"), kind="plan"),
         )
         write_text(run.path("report.html"), page)

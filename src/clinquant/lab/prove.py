@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from clinquant.edge.predict import predict_fresh
 from clinquant.edge.test_reads import count_read
 from clinquant.evidence.claims import Claim
 from clinquant.evidence.evidence import Evidence, FileFacts, Pair, TestSet
+from clinquant.evidence.fidelity import Fidelity, unfloored
 from clinquant.evidence.pair import compare_pair, test_set_sha256
 from clinquant.evidence.summary import summarise
 from clinquant.lab.mixed import LayerWidth
@@ -77,12 +78,20 @@ def describe_test(study: Study, ids: Sequence[str], units: Mapping[str, str], re
     )
 
 
-def prove(run: Run, study: Study, split: Split, claims: Claims, external: Mapping[str, External]) -> Evidence:
+def prove(
+    run: Run,
+    study: Study,
+    split: Split,
+    claims: Claims,
+    external: Mapping[str, External],
+    explain: Callable[[], tuple[Fidelity, ...]] = lambda: (),
+) -> Evidence:
     """Evidence of `float.onnx` and `integer.onnx` of the run, the test set read now and the read counted.
 
     Args:
         claims: as written down.
         external: name -> another hospital's cases, new to the model.
+        explain: measures explanations of test cases, once both files' predictions of them are written.
     """
     cards = {file: read_json(run.path(f"cards/{file}.json"), Card, kind="card") for file in FILES}
     test = describe_test(study, split.test, split.units, reads=0)
@@ -92,6 +101,7 @@ def prove(run: Run, study: Study, split: Split, claims: Claims, external: Mappin
         latency = bench({file: run.path(f"{file}.onnx") for file in FILES}, cards["integer"].preprocess.size)
     audits = {file: integer_audit(run.path(f"{file}.onnx"), cards["integer"].preprocess.size) for file in FILES}
     trials = read_json(run.path("recipes.json"), Trials, kind="recipes")
+    fidelity = explain()
     return Evidence(
         verdict=pair.verdict,
         summary=summarise(pair.findings),
@@ -118,7 +128,8 @@ def prove(run: Run, study: Study, split: Split, claims: Claims, external: Mappin
             {"layer": row.layer, "weights": row.weights, "bits": f"w{row.weight}a{row.activation}", **row.divergence}
             for row in trials.layers
         ),
-        not_shown=tuple(not_shown(study, pair.test, cards["integer"], bool(others))),
+        fidelity=fidelity,
+        not_shown=(*not_shown(study, pair.test, cards["integer"], bool(others)), *unfloored(fidelity)),
         parents={name: run.sha256(f"{name}.json") for name in ("study", "split", "claims")}
         | {f"{part}.{file}": run.sha256(f"predictions/{part}.{file}.csv") for part in ("tune", "test") for file in FILES},
         clinquant=__version__,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -28,12 +30,21 @@ def contrast(pixels: NDArray[np.uint8], maps: NDArray[np.float32], for_class: in
         for_class: index of the class shown in orange.
         against: index of the class shown in blue.
     """
+    return tinted(pixels, np.asarray(maps[for_class], np.float32) - np.asarray(maps[against], np.float32))
+
+
+def tinted(pixels: NDArray[np.uint8], values: NDArray[Any], peak: float | None = None) -> NDArray[np.uint8]:
+    """The picture [h, w, 3] tinted by a map [rows, columns]: orange where it is above zero, blue where below.
+
+    Args:
+        peak: the absolute value that is fully tinted; None for the map's own greatest.
+    """
     small = enlarged(shrunk(pixels))
-    difference = np.asarray(maps[for_class], np.float32) - np.asarray(maps[against], np.float32)
     height, width = small.shape[:2]
-    smooth = np.asarray(Image.fromarray(difference).resize((width, height), Image.Resampling.BICUBIC), np.float64)
-    peak = np.abs(smooth).max()
-    strength = smooth / peak if peak > 0 else smooth
+    image = Image.fromarray(np.ascontiguousarray(values, np.float32))
+    smooth = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC), np.float64)
+    most = float(np.abs(smooth).max()) if peak is None else peak
+    strength = np.clip(smooth / most, -1, 1) if most > 0 else smooth
     opacity = STRONGEST * np.abs(strength)[..., None]
     tint = np.where(strength[..., None] > 0, FOR, AGAINST)
     return np.rint(small * (1 - opacity) + tint * opacity).astype(np.uint8)

@@ -20,6 +20,7 @@ from clinquant.report.sections.audit import finds, power_rows
 from clinquant.report.sections.confusion import confusions
 from clinquant.report.sections.curves import curves
 from clinquant.report.sections.dataset import dataset
+from clinquant.report.sections.explanations import explanations
 from clinquant.report.sections.external import externals
 from clinquant.report.sections.findings import by_role, forest
 from clinquant.report.sections.flips import ClassMaps, Images, flips
@@ -45,6 +46,7 @@ def render(
     split: Split,
     images: Images,
     class_maps: ClassMaps | None = None,
+    float_maps: ClassMaps | None = None,
     plan: Mapping[str, Any],
 ) -> str:
     """The report as HTML; equal input gives equal bytes, and the caps of the galleries keep it under 6 MB.
@@ -55,6 +57,7 @@ def render(
         audit, study, split: of the data both files were made from.
         images: the picture of a case id, uint8 [h, w, 3]; asked only for cases shown.
         class_maps: float32 [k, rows, columns] of the integer file for each case id asked, or None when it has no class map.
+        float_maps: the same of the float file; asked only where fidelity was measured.
         plan: what the run set out to do; `command` is printed.
 
     Raises:
@@ -86,6 +89,7 @@ def render(
             confusions=confusions(evidence.confusion, evidence.classes),
             thresholded=any(point.threshold is not None for point in evidence.operating_points.values()),
             flips=flips(evidence, predictions, images, class_maps),
+            explanations=explanations(evidence, predictions, images, class_maps, float_maps),
             measures=measures(evidence),
             integers=integers(evidence),
             type_columns=TYPE_COLUMNS,

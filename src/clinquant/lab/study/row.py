@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,14 @@ from numpy.typing import NDArray
 
 from clinquant.core.artifact import replacing
 from clinquant.edge.bench import bench
-from clinquant.edge.explain import class_map, insertion_and_deletion
-from clinquant.edge.runtimes import runtime_module
 from clinquant.edge.test_reads import count_read
 from clinquant.evidence.claims import Claim, Role
 from clinquant.evidence.compare import compare
 from clinquant.evidence.fidelity import Estimate, Explained, Units, distances, fidelity
-from clinquant.evidence.maps import SIMILARITIES, gini
+from clinquant.evidence.maps import SIMILARITIES
 from clinquant.evidence.metrics import macro_auc
 from clinquant.lab.classifier import Classifier
-from clinquant.lab.explain import differentiable, gradient_maps
+from clinquant.lab.explained import explained
 from clinquant.lab.prove import describe_test
 from clinquant.lab.quantize.quantized import QuantizedNetwork
 from clinquant.lab.study.cell import Cell
@@ -33,13 +30,13 @@ MARGIN = 0.02
 BENCH_RUNS = 20
 
 
-def make_row(cell: Cell, other: Cell, key: Key, explained: int) -> dict[str, Any]:
+def make_row(cell: Cell, other: Cell, key: Key, count: int) -> dict[str, Any]:
     """The row of `key`.
 
     Args:
         cell: its set, architecture and seed.
         other: the same of another seed, whose plain float network is the noise floor.
-        explained: test images that are explained, evenly spaced.
+        count: test images that are explained, evenly spaced.
     """
     began, read_before = time.monotonic(), time.process_time()
     file = cell.file(key.way, key.bits)
@@ -49,7 +46,7 @@ def make_row(cell: Cell, other: Cell, key: Key, explained: int) -> dict[str, Any
         **vars(key),
         **measured(cell, plain, file),
         **sizes(cell, plain, file),
-        **explanations(cell, other, key, explained),
+        **explanations(cell, other, key, count),
         "seconds": round(made, 1),
         "processor_seconds": round(computed, 1),
     }
@@ -158,30 +155,11 @@ def explained_control(cell: Cell, method: str, count: int) -> Explained:
 def _kept(place: Path, network: Classifier | QuantizedNetwork, file: Path, cell: Cell, method: str, count: int) -> Explained:
     if not place.exists():
         ids, labels = explained_cases(cell, count)
+        found = explained(network, file, cell.pixels(ids), labels, method)
         with replacing(place) as temporary:
-            np.savez_compressed(temporary, **_explain(network, file, cell.pixels(ids), labels, method))
+            np.savez_compressed(temporary, maps=found.maps.astype(np.float32), **found.values)  # type: ignore[arg-type]
     loaded = dict(np.load(place))
     return Explained(maps=loaded.pop("maps").astype(np.float64), values=loaded)
-
-
-def _explain(
-    network: Classifier | QuantizedNetwork, file: Path, pixels: NDArray[np.uint8], labels: NDArray[np.int64], method: str
-) -> Mapping[str, Any]:
-    session = runtime_module("onnxruntime").load(file, 1)
-    if method == "class_map":
-        maps = np.stack([class_map(session, picture, int(label)) for picture, label in zip(pixels, labels, strict=True)])
-    else:
-        maps = gradient_maps(method, differentiable(network), pixels, labels, network.card.preprocess)
-    areas = [
-        insertion_and_deletion(session, picture, values, int(label)) for picture, values, label in zip(pixels, maps, labels, strict=True)
-    ]
-    positive = [np.maximum(values, 0) for values in maps]
-    return {
-        "maps": maps.astype(np.float32),
-        "insertion": np.array([area[0] for area in areas]),
-        "deletion": np.array([area[1] for area in areas]),
-        "gini": np.array([gini(values) for values in positive]),
-    }
 
 
 def _estimate(name: str, estimate: Estimate | None) -> dict[str, Any]:
