@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +79,9 @@ def test_only_a_network_of_the_same_split_may_teach(tmp_path: Path) -> None:
     alone = trained("teacher", options)
     taught = trained("student", replace(options, teacher=str(tmp_path / "teacher")))
     assert taught != alone
+    moved = shutil.copytree(folder, tmp_path / "elsewhere")
+    elsewhere = replace(options, data=str(moved), groups=str(moved / "patients.csv"), teacher=str(tmp_path / "teacher"))
+    assert trained("moved", elsewhere), "the same images in another place are the same"
     foreign = replace(options, seed=7, teacher=str(tmp_path / "teacher")), "teacher-foreign"
     for asked, code in (foreign, (replace(options, teacher=str(folder)), "teacher-missing")):
         with pytest.raises(ClinquantError) as caught:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from clinquant.core.artifact import sha256_json
+from clinquant.core.artifact import read_json
 from clinquant.core.errors import ClinquantError
 from clinquant.core.preprocess import Preprocess
 from clinquant.data.split import Split
@@ -42,8 +42,8 @@ class TrainedTeacher(nn.Module):
         return logits
 
 
-FLOAT_FILES = ("float.safetensors", "float.card.json")
-"""What a run with a trained float network holds."""
+FLOAT_FILES = ("float.safetensors", "float.card.json", "study.json", "split.json")
+"""What a run with a trained float network holds, and what it was trained on."""
 
 
 def check_teacher(run: str | None) -> None:
@@ -57,17 +57,23 @@ def check_teacher(run: str | None) -> None:
         )
 
 
-def load_teacher(run: Path, study: Study, split: Split, student: Preprocess) -> TrainedTeacher:
-    """The float network of the directory `run`, if it was trained on this very study and split.
+def seen(study: Study, split: Split) -> frozenset[tuple[str, int]]:
+    """(hash, label) of every image that training sees, wherever it lies."""
+    cases = {case.id: case for case in study.cases}
+    return frozenset((cases[name].sha256, cases[name].label) for name in (*split.train, *split.tune))
 
-    Another split would teach it cases of this test set, and through it the student.
+
+def load_teacher(run: Path, study: Study, split: Split, student: Preprocess) -> TrainedTeacher:
+    """The float network of the directory `run`, if it was trained on the very images that the student trains on.
+
+    Others could be of this test set, or of its patients, and the student would learn them from it.
 
     Raises:
         ClinquantError: `artifact-missing`, `teacher-foreign`.
     """
     classifier = Classifier.load(run)
-    parents = classifier.card.parents
-    if (parents.get("study"), parents.get("split")) != (sha256_json(study), sha256_json(split)):
+    theirs = read_json(run / "study.json", Study, kind="study"), read_json(run / "split.json", Split, kind="split")
+    if (classifier.card.classes, seen(*theirs)) != (study.classes, seen(study, split)):
         raise ClinquantError(
             "teacher-foreign",
             f"the network of {run} was trained on other data or another split: it may have seen this test set.",
