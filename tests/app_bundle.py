@@ -19,12 +19,17 @@ from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.quantize import quantize
 from tiny_bundle import card, evidence, predictions, write_model
 
+SIZE = 28
+"""Pixels a side: the least that takes little time."""
 
-def write_integer_bundle(folder: Path, *, bits: str = "w8a8", gain: float = 1.0, name: str = "bundle") -> Bundle:
-    """Packs `folder/bundle` around a ResNet-20 at 28 px; `gain` makes another bundle of the same classes."""
+
+def write_integer_bundle(
+    folder: Path, *, bits: str = "w8a8", architecture: str = "resnet20", gain: float = 1.0, name: str = "bundle"
+) -> Bundle:
+    """Packs `folder/bundle` around a network of the zoo at 28 px; `gain` makes another bundle of the same classes."""
     folder.mkdir(parents=True, exist_ok=True)
     float_model = write_model(folder / "float.onnx", gain=gain)
-    integer = _integer(folder / "integer.onnx", bits, seed=int(gain * 10))
+    integer = _integer(folder / "integer.onnx", _card(bits, architecture), seed=int(gain * 10))
     scores = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
     tables = {"float": predictions(float_model, scores * np.float32(1.01)), "integer": predictions(integer, scores)}
     for which, table in tables.items():
@@ -32,24 +37,24 @@ def write_integer_bundle(folder: Path, *, bits: str = "w8a8", gain: float = 1.0,
     return pack(
         folder / name,
         model=integer,
-        card=_card(bits),
+        card=_card(bits, architecture),
         evidence=evidence(float_model, integer, tables),
         predictions={which: folder / f"test.{which}.csv" for which in tables},
-        golden=record_golden(integer, golden_images(28)),
+        golden=record_golden(integer, golden_images(SIZE)),
         licences={"data": "made up", "weights": "random"},
     )
 
 
-def _card(bits: str) -> Card:
-    return dataclasses.replace(card(), architecture="resnet20", bits=bits, preprocess=dataclasses.replace(card().preprocess, size=28))
+def _card(bits: str, architecture: str) -> Card:
+    return dataclasses.replace(card(), architecture=architecture, bits=bits, preprocess=dataclasses.replace(card().preprocess, size=SIZE))
 
 
-def _integer(path: Path, bits: str, seed: int) -> Path:
+def _integer(path: Path, card: Card, seed: int) -> Path:
     torch.manual_seed(seed)
-    module = ARCHITECTURES["resnet20"].build(2).train()
-    pixels = np.random.default_rng(seed).integers(0, 256, (32, 28, 28, 3), dtype=np.uint8)
+    module = ARCHITECTURES[card.architecture].build(2).train()
+    pixels = np.random.default_rng(seed).integers(0, 256, (32, SIZE, SIZE, 3), dtype=np.uint8)
     with torch.no_grad():
-        module(normalised(pixels, _card(bits).preprocess))
-    source = Classifier(module=module.eval(), card=dataclasses.replace(_card(bits), bits="float32"))
-    export_integer(lower(quantize(source, pixels, bits=bits, recipes=("minmax",))["minmax"]), path)
+        module(normalised(pixels, card.preprocess))
+    source = Classifier(module=module.eval(), card=dataclasses.replace(card, bits="float32"))
+    export_integer(lower(quantize(source, pixels, bits=card.bits, recipes=("minmax",))["minmax"]), path)
     return path

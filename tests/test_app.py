@@ -15,13 +15,14 @@ from chromium import need_app
 from clinquant.core.artifact import sha256_file
 from clinquant.core.errors import ClinquantError
 from clinquant.edge.app import write as write_module
-from clinquant.edge.app.browser_model import PACKED, write_browser_model
+from clinquant.edge.app.browser_model import PACKED, BrowserModel, write_browser_model
 from clinquant.edge.app.write import write_app
 from clinquant.edge.golden import read_golden
 from tiny_bundle import write_bundle
 
 WEB = Path(__file__).parents[1] / "web" / "app"
 LANGUAGES = sorted((WEB / "messages").glob("*.json"))
+DEPTHWISE = [("w8a8", "mobilenet_v2", False), ("w4a8", "mobilenet_v2", False)]
 USED = re.compile(r"""\bt\((?:[^()"`]*\? )?"([\w.-]+)"(?: : "([\w.-]+)")?""")
 
 
@@ -111,18 +112,19 @@ def test_every_language_is_in_the_list() -> None:
     assert sorted(listed) == sorted(path.stem for path in LANGUAGES)
 
 
-def test_the_file_for_browsers_is_the_one_that_was_measured_faster(tmp_path: Path) -> None:
+def test_a_model_without_packed_weights_and_short_sums_is_run_as_it_is(tmp_path: Path) -> None:
     bundle = write_integer_bundle(tmp_path)
-    made = {name: write_browser_model(bundle.model, tmp_path / "b.onnx", name) for name in ("resnet20", "mobilenet_v2", "a user's own")}
-    assert made == {"resnet20": False, "mobilenet_v2": True, "a user's own": False}
+    assert write_browser_model(bundle.model, tmp_path / "browser.onnx") == BrowserModel(own_file=False, optimise=True)
+    assert not (tmp_path / "browser.onnx").exists()
 
 
-@pytest.mark.parametrize("bits", ["w8a8", "w4a8", "w2a2"])
-def test_the_browsers_model_answers_the_same_bits(tmp_path: Path, bits: str) -> None:
-    bundle = write_integer_bundle(tmp_path, bits=bits)
-    assert write_browser_model(bundle.model, tmp_path / "browser.onnx", "mobilenet_v2")
+@pytest.mark.parametrize(("bits", "architecture", "optimise"), [("w4a8", "resnet20", True), ("w2a2", "resnet20", True), *DEPTHWISE])
+def test_the_browsers_model_answers_the_same_bits(tmp_path: Path, bits: str, architecture: str, optimise: bool) -> None:
+    bundle = write_integer_bundle(tmp_path, bits=bits, architecture=architecture)
+    assert write_browser_model(bundle.model, tmp_path / "browser.onnx") == BrowserModel(own_file=True, optimise=optimise)
     options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if not optimise:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(str(tmp_path / "browser.onnx"), options, providers=["CPUExecutionProvider"])
     golden = read_golden(bundle.path / "golden.npz")
     for index, image in enumerate(golden.images):

@@ -13,6 +13,7 @@ interface App {
   bundle_created: string;
   manifest_sha256: string;
   model: string;
+  optimise: boolean;
   time_over_float: number | null;
   golden_tolerance: number | null;
   most_pixels: number;

@@ -32,7 +32,8 @@ async function open() {
   app = /** @type {App} */ (JSON.parse(new TextDecoder().decode(await fetched(new URL("app.json", BASE), "app.json"))));
   const [bundle] = await Promise.all([openBundle(app, BASE, (done, total) => tell("files", done, total)), startRuntime(app)]);
   tell("model", 0, 1);
-  const candidate = await ort.InferenceSession.create(bundle.model, { executionProviders: ["wasm"], graphOptimizationLevel: "disabled" });
+  const graphOptimizationLevel = app.optimise ? "all" : "disabled";
+  const candidate = await ort.InferenceSession.create(bundle.model, { executionProviders: ["wasm"], graphOptimizationLevel });
   tell("golden", 0, 1);
   const replayed = await replay(bundle.golden, (pixels, height, width) => run(candidate, pixels, height, width), app.golden_tolerance);
   session = candidate;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,37 +11,39 @@ from onnx import TensorProto, numpy_helper
 
 from clinquant.core.artifact import replacing
 from clinquant.edge.app.kernels import quicker_in_float, with_float_kernels
-from clinquant.edge.app.speed import speeds
 
 PACKED = (TensorProto.INT4, TensorProto.UINT4, getattr(TensorProto, "INT2", -1), getattr(TensorProto, "UINT2", -1))
 WIDE_OPSET = 21
 """The opset of the unpacked form; INT2 needs 25, which fewer runtimes know."""
 
 
-def write_browser_model(model: Path, out: Path, architecture: str) -> bool:
-    """Writes to `out` the file that a browser shall run in place of `model`; False where `model` itself is best.
+@dataclass(frozen=True, kw_only=True)
+class BrowserModel:
+    """What a browser shall run.
 
-    Packed weights become int8, and convolutions of short sums run in float kernels, proven exact, where that was measured faster for the
-    `architecture`, or, of one that was not measured, where most of its convolutions are so short. To be opened with graph optimisation
-    off. The bundle's golden vectors are replayed on it before a browser answers anything.
+    Attributes:
+        own_file: whether that is another file than the bundle's.
+        optimise: whether the runtime may rewrite the graph; not where float kernels compute integers.
+    """
+
+    own_file: bool
+    optimise: bool
+
+
+def write_browser_model(model: Path, out: Path) -> BrowserModel:
+    """Writes to `out` the file that a browser shall run in place of `model`, unless `model` itself is best.
+
+    Packed weights become int8, and convolutions of short sums run in float kernels, proven exact, in networks where that was measured
+    faster. The bundle's golden vectors are replayed on the file before a browser answers anything.
     """
     proto = onnx.load(str(model))
-    expanded = expand(proto)
-    short = quicker_in_float(proto)
-    mixed = bool(short) and _faster_mixed(proto, len(short), architecture)
-    if mixed:
+    expanded, short = expand(proto), quicker_in_float(proto)
+    if short:
         proto = with_float_kernels(proto, short)
-    if not expanded and not mixed:
-        return False
-    with replacing(out) as temporary:
-        temporary.write_bytes(proto.SerializeToString(deterministic=True))
-    return True
-
-
-def _faster_mixed(model: onnx.ModelProto, short: int, architecture: str) -> bool:
-    if measured := speeds().get(architecture):
-        return measured.browser_mixed < measured.browser_integer
-    return 2 * short > [node.op_type for node in model.graph.node].count("QLinearConv")
+    if expanded or short:
+        with replacing(out) as temporary:
+            temporary.write_bytes(proto.SerializeToString(deterministic=True))
+    return BrowserModel(own_file=expanded or bool(short), optimise=not short)
 
 
 def expand(model: onnx.ModelProto) -> bool:

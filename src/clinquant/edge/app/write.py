@@ -41,6 +41,7 @@ class App:
         bundle_version, bundle_created, manifest_sha256: of the bundle that is shown.
         model: the file that is run: `bundle/model.onnx`, or `model.wasm.onnx`, the same integers as a browser computes them faster;
             the other is then not fetched.
+        optimise: whether the runtime may rewrite the model's graph.
         time_over_float: what the network's integer file was measured to take in a browser, as a share of its float file's time; None
             where it was not measured.
         golden_tolerance: of the replayed golden vectors, as a share of the largest output; None asks for every bit.
@@ -55,6 +56,7 @@ class App:
     bundle_created: str
     manifest_sha256: str
     model: str
+    optimise: bool
     time_over_float: float | None
     golden_tolerance: float | None
     most_pixels: int
@@ -95,7 +97,8 @@ def write_app(bundle: Path, out: Path) -> App:
 
 
 def _describe(bundle: Bundle, folder: Path) -> App:
-    model = BROWSER if write_browser_model(bundle.model, folder / BROWSER, bundle.card.architecture) else SHIPPED
+    run = write_browser_model(bundle.model, folder / BROWSER)
+    model = BROWSER if run.own_file else SHIPPED
     names = [path.relative_to(folder).as_posix() for path in _files(folder)]
     files = {name: _entry(folder / name) for name in names if name != SHIPPED or model == SHIPPED}
     measured = speeds().get(bundle.card.architecture)
@@ -107,6 +110,7 @@ def _describe(bundle: Bundle, folder: Path) -> App:
         bundle_created=bundle.manifest.created,
         manifest_sha256=bundle.manifest.sha256,
         model=model,
+        optimise=run.optimise,
         time_over_float=measured.browser if measured else None,
         golden_tolerance=TOLERANCE if bundle.card.float_islands else None,
         most_pixels=MOST_PIXELS,
