@@ -15,6 +15,7 @@ from clinquant.core.card import Card
 from clinquant.core.errors import ClinquantError
 from clinquant.core.preprocess import Preprocess
 from clinquant.core.scope import Scope
+from clinquant.core.sets import PredictionSets
 from clinquant.edge.answer import answer, decide, find_images
 from clinquant.edge.bundle import Bundle
 from tiny_bundle import card, write_bundle, write_pictures
@@ -82,6 +83,16 @@ def test_no_class_is_named_out_of_scope() -> None:
     assert outside.distance == 31.0
     with pytest.raises(ClinquantError, match="pixels-missing"):
         decide("x", logits, scoped)
+
+
+def test_the_card_names_the_classes_that_a_case_may_have() -> None:
+    three = Card(architecture="tiny", classes=("a", "b", "c"), positive=None, preprocess=Preprocess(size=16))
+    logits = np.log(np.array([0.3, 0.5, 0.2], np.float32))
+    bounds = {(0.25, 0.6, 0.25): ("b", "a"), (0.4, 0.6, 0.4): ("b",), (0.1, 0.1, 0.1): ("b", "a", "c")}  # the likeliest always
+    for at_least, expected in bounds.items():
+        sets = PredictionSets(rule="classwise", coverage=0.9, at_least=at_least, cases=99)
+        assert decide("x", logits, dataclasses.replace(three, sets=sets)).classes == expected
+    assert decide("x", logits, three).classes == ()
 
 
 def test_without_a_threshold_the_likeliest_class_is_decided() -> None:

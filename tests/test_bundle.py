@@ -231,3 +231,20 @@ def test_embellished_evidence_is_found_out(bundle: Path) -> None:
     reseal(bundle)
     with pytest.raises(ClinquantError, match=r"evidence-differs.*do not believe"):
         recompute(open_bundle(bundle))
+
+
+@pytest.mark.parametrize("name", ["reliability", "churn", "specificity_at", "referral", "confusion"])
+def test_every_figure_of_the_evidence_is_recomputed(bundle: Path, name: str) -> None:
+    """The control: one number of each kind, changed in the third digit."""
+    evidence = open_bundle(bundle).evidence
+    dearer = {
+        "reliability": {**evidence.reliability, "integer": dataclasses.replace(evidence.reliability["integer"], ece=0.001)},
+        "churn": {**evidence.churn, "class": tuple(dataclasses.replace(row, lost=row.lost + 1) for row in evidence.churn["class"])},
+        "specificity_at": tuple(dataclasses.replace(row, candidate=0.999) for row in evidence.specificity_at),
+        "referral": {**evidence.referral, "integer": dataclasses.replace(evidence.referral["integer"], error=0.001)},
+        "confusion": {**evidence.confusion, "integer": ((20, 0), (0, 20))},
+    }
+    write_json(bundle / "evidence.json", dataclasses.replace(evidence, **{name: dearer[name]}), kind="evidence")
+    reseal(bundle)
+    with pytest.raises(ClinquantError, match=rf"evidence-differs.*{name}"):
+        recompute(open_bundle(bundle))

@@ -11,6 +11,7 @@ from scipy.special import log_softmax
 from sklearn.metrics import brier_score_loss, log_loss
 
 from clinquant.core.predictions import softmax
+from clinquant.evidence.bootstrap import draws
 from clinquant.evidence.reliability import brier, classwise_ece, ece, fit_temperature, nll, reliability, reliability_bins
 from predictions_tables import separated, table
 
@@ -97,3 +98,23 @@ def test_before_and_after_the_temperature() -> None:
     assert figures.ece == pytest.approx(ece(folded.probabilities, labels))
     assert figures.ece_before == pytest.approx(ece(softmax(raw), labels), abs=1e-3) and figures.ece < 0.02 < figures.ece_before
     assert reliability(folded).ece_before == reliability(folded).ece
+
+
+def test_intervals_are_percentiles_of_copied_units() -> None:
+    """The sums that the draws add up give what the plain functions give on the copied cases."""
+    raw, labels = calibrated(300, 1.5)
+    made = table(raw, labels)
+    found = reliability(made, bootstraps=300, seed=5)
+    drawn: dict[str, list[float]] = {name: [] for name in found.intervals}
+    for counts in draws(300, 300, 5, 300):
+        for row in counts:
+            order = np.argsort(np.array(made.groups), kind="stable")  # units in the order of their names
+            copies = np.repeat(order, row)
+            again = made.probabilities[copies], labels[copies]
+            drawn["ece"].append(ece(*again))
+            drawn["classwise_ece"].append(classwise_ece(*again))
+            drawn["brier"].append(brier(*again))
+            drawn["nll"].append(nll(made.scores[copies], labels[copies]))
+    for name, values in drawn.items():
+        assert found.intervals[name] == pytest.approx(tuple(np.quantile(values, [0.025, 0.975])))
+    assert found.before["brier"] == found.brier and found.classwise_ece == classwise_ece(made.probabilities, labels)

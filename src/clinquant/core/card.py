@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from clinquant.core.errors import ClinquantError
 from clinquant.core.preprocess import Preprocess
 from clinquant.core.scope import Scope
+from clinquant.core.sets import PredictionSets
 
 RESEARCH_USE = "Research use only. Not cleared or certified by any regulator. Not for diagnosis. A clinician must review every image."
 
@@ -28,6 +29,7 @@ class Card:
         threshold: operating point on P(positive), chosen on tune and frozen; None when there are more than two classes.
         threshold_rule: how it was chosen: `youden`, `sens=0.95`, `spec=0.95`, or `argmax`.
         refer_below: a case whose highest probability is under this is REFERred; None when none was chosen.
+        sets: the classes that a case may have; None where tune had too few cases.
         scope: the rule by which a picture unlike the training pictures is told apart before a class is named; None when none was fitted.
         temperature: the divisor of the logits that is folded into the last layer.
         grey_window: the 16-bit grey levels that map to 0 and 255.
@@ -48,6 +50,7 @@ class Card:
     threshold: float | None = None
     threshold_rule: str = "argmax"
     refer_below: float | None = None
+    sets: PredictionSets | None = None
     scope: Scope | None = None
     temperature: float = 1.0
     grey_window: tuple[int, int] = (0, 65535)

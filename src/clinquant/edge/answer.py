@@ -32,6 +32,7 @@ class Answer:
         probability: of that class, 0 to 1; None when out of scope.
         refer: a person must decide: out of scope, or the highest probability is under the card's `refer_below`.
         probabilities: by class, as the file gives them; out of scope they mean nothing.
+        classes: that it may have, by the card's rule of prediction sets, the likeliest first; empty out of scope and without a rule.
         distance: from the training images; out of scope above the limit of the card. None where the card has no such rule.
     """
 
@@ -41,6 +42,7 @@ class Answer:
     probability: float | None
     refer: bool
     probabilities: dict[str, float]
+    classes: tuple[str, ...] = ()
     distance: float | None = None
 
 
@@ -108,8 +110,16 @@ def decide(image: str, logits: NDArray[np.float32], card: Card, pixels: NDArray[
         probability=None if outside else float(probabilities[best]),
         refer=outside or (card.refer_below is not None and bool(probabilities.max() < card.refer_below)),
         probabilities={name: float(value) for name, value in zip(card.classes, probabilities, strict=True)},
+        classes=() if outside else _set(probabilities, card),
         distance=distance,
     )
+
+
+def _set(probabilities: NDArray[np.float64], card: Card) -> tuple[str, ...]:
+    if card.sets is None:
+        return ()
+    inside = card.sets.members(probabilities[None])[0]
+    return tuple(card.classes[k] for k in np.argsort(-probabilities, kind="stable") if inside[k])
 
 
 def _distance(card: Card, pixels: NDArray[np.uint8] | None) -> float | None:

@@ -131,6 +131,24 @@ def _weighted_auc(values: Floats, positive: Mask, unit_of_case: Ints) -> Statist
     return statistic
 
 
+def specificity_at(values: Floats, positive: Mask, unit_of_case: Ints, sensitivity: float) -> Statistic:
+    """Specificity on a draw at the highest threshold that still has the sensitivity there; `values` [n] rise with P(positive)."""
+    of_positive, of_negative = _sorted(values, positive)[::-1], _sorted(values, ~positive)
+    below = np.searchsorted(values[of_negative], values[of_positive], side="left")
+    positive_units, negative_units = unit_of_case[of_positive], unit_of_case[of_negative]
+
+    def statistic(counts: Counts) -> Floats:
+        found = np.cumsum(np.take(counts, positive_units, axis=1), axis=1, dtype=np.int64)
+        cut = np.argmax(found >= np.ceil(sensitivity * found[:, -1:] - 1e-9), axis=1)
+        spared = np.zeros((len(counts), len(of_negative) + 1), dtype=np.int64)
+        np.cumsum(np.take(counts, negative_units, axis=1), axis=1, out=spared[:, 1:])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            shares = spared[np.arange(len(counts)), below[cut]] / spared[:, -1]
+        return np.asarray(np.where(found[:, -1] > 0, shares, np.nan))
+
+    return statistic
+
+
 def _sorted(values: Floats, mask: Mask) -> NDArray[Any]:
     rows = np.flatnonzero(mask)
     return rows[np.argsort(values[rows], kind="stable")]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from clinquant.evidence.decision import decide, decided_probability
-from clinquant.evidence.evidence import Flip
+from clinquant.evidence.evidence import Churn, Flip
 from clinquant.evidence.metrics import Ints
 from clinquant.evidence.paired import Paired
 
@@ -48,25 +46,6 @@ def agreement(paired: Paired, thresholds: Thresholds = (None, None), positive: i
 def decisions(paired: Paired, thresholds: Thresholds, positive: int | None) -> tuple[Ints, Ints]:
     """[n] decided class of baseline and candidate."""
     return decide(paired.baseline, thresholds[0], positive), decide(paired.candidate, thresholds[1], positive)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Churn:
-    """Cases of one stratum, and how many of them changed.
-
-    Attributes:
-        name: of the stratum.
-        cases: in it.
-        lost: right before, wrong after (negative flips).
-        gained: wrong before, right after (positive flips).
-        other: wrong both times, in different ways.
-    """
-
-    name: str
-    cases: int
-    lost: int
-    gained: int
-    other: int
 
 
 def churn_by_class(paired: Paired, thresholds: Thresholds = (None, None), positive: int | None = None) -> tuple[Churn, ...]:

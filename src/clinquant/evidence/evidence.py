@@ -63,13 +63,25 @@ class IntegerAudit:
 
 @dataclass(frozen=True, kw_only=True)
 class Reliability:
-    """How far probabilities can be believed: test set figures, before and after the temperature."""
+    """How far probabilities can be believed: test set figures, before and after the temperature.
+
+    Attributes:
+        temperature: the divisor of the logits that is folded into the file.
+        ece_before, ece: expected calibration error of the highest probability, 15 bins.
+        brier: mean squared error of the probabilities; `nll`: mean negative log likelihood of the label, nats.
+        classwise_ece: mean over classes of the calibration error of each class's probability.
+        before: `ece`, `classwise_ece`, `brier` and `nll` without the temperature.
+        intervals: the same names -> (lower, upper) of the value with the temperature, bootstrap by unit.
+    """
 
     temperature: float
     ece_before: float
     ece: float
     brier: float
     nll: float
+    classwise_ece: float | None = None
+    before: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +105,79 @@ class Flip:
     candidate: int
     baseline_probability: float
     candidate_probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Churn:
+    """Cases of one stratum, and how many of them changed.
+
+    Attributes:
+        name: of the stratum.
+        cases: in it.
+        lost: right before, wrong after (negative flips).
+        gained: wrong before, right after (positive flips).
+        other: wrong both times, in different ways.
+    """
+
+    name: str
+    cases: int
+    lost: int
+    gained: int
+    other: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpecificityAt:
+    """Specificity that each file has on test where its threshold is moved to this sensitivity there; the interval is of the difference."""
+
+    sensitivity: float
+    baseline: float
+    candidate: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetSize:
+    """Cases whose prediction set has `size` classes, and how many of these sets hold the true one."""
+
+    size: int
+    cases: int
+    covered: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conformal:
+    """Prediction sets of one file on test.
+
+    Attributes:
+        rule: `lac`, `classwise` or `aps`; `wanted`: the coverage asked for.
+        at_least: the bounds (see `PredictionSets`), chosen on `calibrated_on` cases of tune.
+        coverage: share of cases whose true class is in the set, with its interval `lower` to `upper`.
+        mean_size: classes in a set.
+        by_size, by_class: where it is reached and where not.
+    """
+
+    rule: str
+    wanted: float
+    at_least: tuple[float, ...]
+    calibrated_on: int
+    coverage: float
+    lower: float
+    upper: float
+    mean_size: float
+    by_size: tuple[SetSize, ...]
+    by_class: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Referred:
+    """What a file's referral rule does on test: the confidence it asks for, the share referred, the error of all and of those kept."""
+
+    below: float | None
+    referred: float
+    error: float
+    error_kept: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +205,10 @@ class Pair:
     confusion: dict[str, tuple[tuple[int, ...], ...]]
     reliability: dict[str, Reliability]
     operating_points: dict[str, OperatingPoint]
+    churn: dict[str, tuple[Churn, ...]] = field(default_factory=dict)
+    specificity_at: tuple[SpecificityAt, ...] = ()
+    conformal: dict[str, tuple[Conformal, ...]] = field(default_factory=dict)
+    referral: dict[str, Referred] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +219,9 @@ class Evidence:
         verdict: of the locked test set; INFERIOR if any primary claim is, NON_INFERIOR if all are, else INCONCLUSIVE.
         summary: the verdict in plain words, with the number of cases that would decide.
         findings, agreement, flips ...: of the locked test set (see `Pair`).
+        churn: `class` and `decile` (of the float's confidence) -> what changed in each stratum.
+        specificity_at: with two classes, at sensitivities of .90 and .95.
+        conformal, referral: by file.
         claims: as written down before the test set was read; `claims_sha256` is their hash.
         model: architecture, bits (as printed: `w8a8 (7-bit weights)`), target, recipe, size, parameters, initial weights.
         recipes_on_tune: what every recipe that was tried did there, in order.
@@ -159,6 +251,10 @@ class Evidence:
     latency: dict[str, Latency]
     runtime: str
     machine: str
+    churn: dict[str, tuple[Churn, ...]] = field(default_factory=dict)
+    specificity_at: tuple[SpecificityAt, ...] = ()
+    conformal: dict[str, tuple[Conformal, ...]] = field(default_factory=dict)
+    referral: dict[str, Referred] = field(default_factory=dict)
     audits: dict[str, IntegerAudit] = field(default_factory=dict)
     external: tuple[Pair, ...] = ()
     recipes_on_tune: tuple[dict[str, str | float], ...] = ()

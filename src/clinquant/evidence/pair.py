@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from clinquant.core.artifact import sha256_json
 from clinquant.core.predictions import Predictions
-from clinquant.evidence.churn import agreement, flips
+from clinquant.core.sets import PredictionSets
+from clinquant.evidence.churn import agreement, churn_by_class, churn_by_decile, flips
 from clinquant.evidence.claims import Claim
 from clinquant.evidence.compare import Thresholds, compare, overall
+from clinquant.evidence.conformal import conformal_figures
 from clinquant.evidence.decision import decide
 from clinquant.evidence.evidence import OperatingPoint, Pair, TestSet
+from clinquant.evidence.fixed_sensitivity import fixed_sensitivity
 from clinquant.evidence.metrics import confusion, sensitivity, specificity
 from clinquant.evidence.paired import pair_up
+from clinquant.evidence.referral import referred
 from clinquant.evidence.reliability import reliability
+
+FILES = ("float", "integer")
 
 
 def compare_pair(
@@ -26,6 +32,8 @@ def compare_pair(
     rule: str = "argmax",
     positive: int | None = None,
     temperatures: tuple[float, float] = (1.0, 1.0),
+    refer_below: tuple[float | None, float | None] = (None, None),
+    sets: Mapping[str, Sequence[PredictionSets]] | None = None,
     bootstraps: int = 2000,
     seed: int = 0,
 ) -> Pair:
@@ -42,6 +50,8 @@ def compare_pair(
         rule: that chose them.
         positive: index of the diseased class when there are two.
         temperatures: divisors of the logits folded into each file.
+        refer_below: confidences under which each file refers a case.
+        sets: rules of prediction sets by file, calibrated on tune.
         bootstraps, seed: of the bootstrap.
 
     Raises:
@@ -59,6 +69,7 @@ def compare_pair(
         seed=seed,
     )
     paired = pair_up(baseline, candidate, unit_name)
+    ordered = {"float": paired.baseline, "integer": paired.candidate}
     files = {"float": (baseline, thresholds[0], temperatures[0]), "integer": (candidate, thresholds[1], temperatures[1])}
     return Pair(
         test=test,
@@ -67,8 +78,15 @@ def compare_pair(
         agreement=agreement(paired, thresholds, positive),
         flips=flips(paired, thresholds, positive),
         confusion={name: confusion(p.labels, decide(p, t, positive), len(p.classes)) for name, (p, t, _) in files.items()},
-        reliability={name: reliability(p, temperature) for name, (p, _, temperature) in files.items()},
+        reliability={name: reliability(p, temperature, bootstraps=bootstraps, seed=seed) for name, (p, _, temperature) in files.items()},
         operating_points={name: operating_point(p, t, rule, positive) for name, (p, t, _) in files.items()},
+        churn={"class": churn_by_class(paired, thresholds, positive), "decile": churn_by_decile(paired, thresholds, positive)},
+        specificity_at=fixed_sensitivity(paired, positive, bootstraps=bootstraps, seed=seed),
+        conformal={name: tuple(conformal_figures(paired, ordered[name], rule) for rule in rules) for name, rules in (sets or {}).items()},
+        referral={
+            name: referred(paired, ordered[name], below, threshold, positive)
+            for name, below, threshold in zip(FILES, refer_below, thresholds, strict=True)
+        },
     )
 
 

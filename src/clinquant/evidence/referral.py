@@ -8,7 +8,9 @@ import numpy as np
 
 from clinquant.core.predictions import Predictions
 from clinquant.evidence.decision import decide
+from clinquant.evidence.evidence import Referred
 from clinquant.evidence.metrics import risk_coverage
+from clinquant.evidence.paired import Paired
 
 FEWEST_CASES = 20
 """Below this the least confident twentieth is less than one case, and no confidence is chosen."""
@@ -75,6 +77,18 @@ def plan_referral(predictions: Predictions, *, threshold: float | None = None, p
         error=error,
         error_kept=float(curve.risk[kept]),
         rule=_rule(errors, bool(len(halved)), share),
+    )
+
+
+def referred(paired: Paired, predictions: Predictions, below: float | None, threshold: float | None, positive: int | None) -> Referred:
+    """What the confidence `below` does on the rows of `predictions`, one file of `paired`."""
+    wrong = decide(predictions, threshold, positive) != paired.labels
+    kept = np.ones(len(wrong), dtype=np.bool_) if below is None else predictions.probabilities.max(axis=1) >= below
+    return Referred(
+        below=below,
+        referred=float(1 - kept.mean()),
+        error=float(wrong.mean()),
+        error_kept=float(wrong[kept].mean()) if kept.any() else None,
     )
 
 

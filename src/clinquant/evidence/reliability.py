@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinquant.core.predictions import Predictions, softmax
+from clinquant.evidence.bootstrap import CHUNK_CELLS, draws
 from clinquant.evidence.evidence import Reliability
 from clinquant.evidence.metrics import Floats, Ints, Mask
 
@@ -20,16 +21,73 @@ COLDEST, HOTTEST = 0.05, 20.0
 """Bounds of the temperature."""
 
 
-def reliability(predictions: Predictions, temperature: float = 1.0) -> Reliability:
-    """Figures of a test set whose scores have `temperature` folded in; `ece_before` is that of the scores times the temperature."""
-    labels, probabilities = predictions.labels, predictions.probabilities
+def reliability(
+    predictions: Predictions, temperature: float = 1.0, *, bootstraps: int = 2000, confidence: float = 0.95, seed: int = 0
+) -> Reliability:
+    """Figures of a test set whose scores have `temperature` folded in; those `before` are of the scores times the temperature.
+
+    The intervals are percentiles of the bootstrap by unit. Those of the two calibration errors are pushed away from zero by chance, as
+    the errors themselves are: an absolute value has no mean of zero (Kumar, Liang & Ma 2019, arXiv 1909.10155).
+    """
+    labels, scores = predictions.labels, predictions.scores
+    after, before = _figures(scores, labels), _figures(scores.astype(np.float64) * temperature, labels)
     return Reliability(
         temperature=temperature,
-        ece_before=ece(softmax(predictions.scores.astype(np.float64) * temperature), labels),
-        ece=ece(probabilities, labels),
-        brier=brier(probabilities, labels),
-        nll=nll(predictions.scores, labels),
+        ece_before=before["ece"],
+        **after,
+        before=before,
+        intervals=_intervals(predictions, bootstraps, confidence, seed),
     )
+
+
+def _figures(scores: NDArray[Any], labels: Ints) -> dict[str, float]:
+    probabilities = softmax(scores)
+    return {
+        "ece": ece(probabilities, labels),
+        "classwise_ece": classwise_ece(probabilities, labels),
+        "brier": brier(probabilities, labels),
+        "nll": nll(scores, labels),
+    }
+
+
+def _intervals(predictions: Predictions, bootstraps: int, confidence: float, seed: int) -> dict[str, tuple[float, float]]:
+    """Every figure is made of sums over cases, so each unit's sums are taken once and a draw only adds them up."""
+    names, unit = np.unique(np.array(predictions.groups), return_inverse=True)
+    labels, probabilities = predictions.labels, predictions.probabilities
+    n, k = probabilities.shape
+    truth = np.eye(k)[labels]
+    top = probabilities.argmax(axis=1)
+    hit = (top == labels).astype(np.float64)
+    columns = [np.ones((n, 1)), np.square(probabilities - truth).sum(axis=1, keepdims=True) / (2 if k == 2 else 1)]
+    columns += [-np.take_along_axis(_log_softmax(predictions.scores), labels[:, None], axis=1), _by_bin(probabilities.max(axis=1), hit)]
+    columns += [_by_bin(probabilities[:, each], truth[:, each]) for each in range(k)]
+    case_sums = np.concatenate(columns, axis=1)
+    sums = np.stack([np.bincount(unit, weights=column, minlength=len(names)) for column in case_sums.T], axis=1)
+
+    def figures(counts: NDArray[Any]) -> Floats:
+        total = counts.astype(np.float64) @ sums
+        gaps = np.abs(total[:, 3:]).reshape(len(total), k + 1, BINS).sum(axis=2) / total[:, :1]
+        return np.stack([gaps[:, 0], gaps[:, 1:].mean(axis=1), total[:, 1] / total[:, 0], total[:, 2] / total[:, 0]])
+
+    rows = max(1, CHUNK_CELLS // max(n, sums.size // 8))
+    bootstraps = min(bootstraps, max(FEWEST_DRAWS, MOST_CELLS // n))
+    drawn = np.concatenate([figures(counts) for counts in draws(len(names), bootstraps, seed, rows)], axis=1)
+    found = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis=1)
+    return {
+        name: (float(low), float(high))
+        for name, low, high in zip(("ece", "classwise_ece", "brier", "nll"), found[0], found[1], strict=True)
+    }
+
+
+def _by_bin(probabilities: Floats, hit: Floats) -> Floats:
+    """[n, 15] probability minus outcome, in the column of its bin."""
+    table = np.zeros((len(hit), BINS))
+    table[np.arange(len(hit)), np.minimum((probabilities * BINS).astype(np.int64), BINS - 1)] = probabilities - hit
+    return table
+
+
+FEWEST_DRAWS, MOST_CELLS = 400, 20_000_000
+"""Large test sets have smooth percentiles from fewer draws."""
 
 
 @dataclass(frozen=True, eq=False)

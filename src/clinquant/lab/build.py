@@ -29,6 +29,7 @@ from clinquant.edge.predict import predict_fresh
 from clinquant.edge.runtimes import runtime_module
 from clinquant.edge.test_reads import check_countable
 from clinquant.evidence.claims import check_margin, plan_claims
+from clinquant.evidence.conformal import card_sets
 from clinquant.evidence.evidence import Evidence
 from clinquant.evidence.fidelity import Fidelity
 from clinquant.evidence.referral import choose_referral
@@ -349,7 +350,7 @@ def run_pack(run: Run, options: BuildOptions) -> Bundle:
 
 
 def decided_card(card: Card, predictions: Predictions, parts: Split, rule: str) -> Card:
-    """`card` with the operating threshold chosen on tune, and the referral confidence on its half that chose nothing else.
+    """`card` with the operating threshold chosen on tune, and referral confidence and prediction sets on its half that chose nothing else.
 
     Where tune has cases of one class only, the likelier class decides, whatever the rule.
     """
@@ -359,7 +360,8 @@ def decided_card(card: Card, predictions: Predictions, parts: Split, rule: str) 
     kept = np.array([case in set(parts.referral) for case in predictions.ids], dtype=bool)
     referral = predictions.take(kept)
     below = choose_referral(referral, threshold=threshold, positive=card.positive) if len(referral) else None
-    return replace(card, threshold=threshold, threshold_rule=rule, refer_below=below)
+    sets = card_sets(referral) if len(referral) else None
+    return replace(card, threshold=threshold, threshold_rule=rule, refer_below=below, sets=sets)
 
 
 def study_of(run: Run) -> Study:

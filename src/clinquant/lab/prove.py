@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+
 from clinquant import __version__
 from clinquant.core.artifact import read_json, sha256_file, sha256_json
 from clinquant.core.card import Card
 from clinquant.core.predictions import Predictions
+from clinquant.core.sets import PredictionSets
 from clinquant.data.external import External
 from clinquant.data.split import Split
 from clinquant.data.study import Study
@@ -20,6 +23,7 @@ from clinquant.edge.machine import machine
 from clinquant.edge.predict import predict_fresh
 from clinquant.edge.test_reads import count_read
 from clinquant.evidence.claims import Claim
+from clinquant.evidence.conformal import RULES, calibrate
 from clinquant.evidence.evidence import Evidence, FileFacts, Pair, TestSet
 from clinquant.evidence.fidelity import Fidelity, unfloored
 from clinquant.evidence.pair import compare_pair, test_set_sha256
@@ -95,8 +99,9 @@ def prove(
     """
     cards = {file: read_json(run.path(f"cards/{file}.json"), Card, kind="card") for file in FILES}
     test = describe_test(study, split.test, split.units, reads=0)
-    pair = _pair(run, study, split.test, split.units, claims, cards, "test", test)
-    others = tuple(_external(run, other, claims, cards, name) for name, other in external.items())
+    sets = {file: _sets(run, split, file) for file in FILES}
+    pair = _pair(run, study, split.test, split.units, claims, cards, sets, "test", test)
+    others = tuple(_external(run, other, claims, cards, sets, name) for name, other in external.items())
     with run.narrator.progress("time both files"):
         latency = bench({file: run.path(f"{file}.onnx") for file in FILES}, cards["integer"].preprocess.size)
     audits = {file: integer_audit(run.path(f"{file}.onnx"), cards["integer"].preprocess.size) for file in FILES}
@@ -111,6 +116,10 @@ def prove(
         confusion=pair.confusion,
         reliability=pair.reliability,
         operating_points=pair.operating_points,
+        churn=pair.churn,
+        specificity_at=pair.specificity_at,
+        conformal=pair.conformal,
+        referral=pair.referral,
         test=pair.test,
         claims=claims.claims,
         claims_sha256=sha256_json(claims),
@@ -168,9 +177,20 @@ def not_shown(study: Study, test: TestSet, card: Card, external: bool) -> list[s
     return sentences
 
 
-def _external(run: Run, other: External, claims: Claims, cards: Mapping[str, Card], name: str) -> Pair:
+Sets = Mapping[str, tuple[PredictionSets, ...]]
+
+
+def _sets(run: Run, split: Split, file: str) -> tuple[PredictionSets, ...]:
+    """Every rule of prediction sets, calibrated on the half of tune that chose neither recipe nor temperature."""
+    predictions = Predictions.read(run.path(f"predictions/tune.{file}.csv"))
+    kept = set(split.referral)
+    half = predictions.take(np.array([case in kept for case in predictions.ids], dtype=bool))
+    return tuple(found for rule in RULES if (found := calibrate(half, rule)) is not None)
+
+
+def _external(run: Run, other: External, claims: Claims, cards: Mapping[str, Card], sets: Sets, name: str) -> Pair:
     test = describe_test(other.study, other.ids, other.units, reads=0)
-    return _pair(run, other.study, other.ids, other.units, claims, cards, f"external-{name}", test)
+    return _pair(run, other.study, other.ids, other.units, claims, cards, sets, f"external-{name}", test)
 
 
 def _pair(
@@ -180,6 +200,7 @@ def _pair(
     units: Mapping[str, str],
     claims: Claims,
     cards: Mapping[str, Card],
+    sets: Sets,
     part: str,
     test: TestSet,
 ) -> Pair:
@@ -198,6 +219,8 @@ def _pair(
         rule=cards["integer"].threshold_rule,
         positive=study.positive,
         temperatures=(cards["float"].temperature, cards["integer"].temperature),
+        refer_below=(cards["float"].refer_below, cards["integer"].refer_below),
+        sets=sets,
     )
 
 
