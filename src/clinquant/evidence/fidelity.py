@@ -94,27 +94,36 @@ def fidelity(
     """
     names, unit_of_case = np.unique(np.array(groups), return_inverse=True)
     units = Units(count=len(names), of_case=unit_of_case, seed=seed)
-    found = []
-    for metric in (*SIMILARITIES, *sorted(baseline.values)):
+    metrics = (*SIMILARITIES, *sorted(baseline.values))
+    ones, asked = np.ones(len(groups)), dict[tuple[str, str], tuple[Floats, Floats]]()
+    for metric in metrics:
         apart, floor, control = (None if other is None else distances(metric, baseline, other) for other in (candidate, other_seed, random))
         assert apart is not None
-        single = metric not in SIMILARITIES
-        found.append(
-            Fidelity(
-                method=method,
-                metric=metric,
-                images=len(groups),
-                units=units.count,
-                baseline=float(baseline.values[metric].mean()) if single else None,
-                candidate=float(candidate.values[metric].mean()) if single else None,
-                difference=units.mean(candidate.values[metric] - baseline.values[metric]) if single else None,
-                distance=units.mean(apart),
-                floor=None if floor is None else units.mean(floor),
-                control=None if control is None else units.mean(control),
-                fraction=None if floor is None or not floor.any() else units.ratio(apart, floor),
-            )
+        asked[metric, "distance"] = (apart, ones)
+        if metric not in SIMILARITIES:
+            asked[metric, "difference"] = (candidate.values[metric] - baseline.values[metric], ones)
+        if floor is not None:
+            asked[metric, "floor"] = (floor, ones)
+            asked |= {(metric, "fraction"): (apart, floor)} if floor.any() else {}
+        if control is not None:
+            asked[metric, "control"] = (control, ones)
+    found = dict(zip(asked, units.ratios(list(asked.values())), strict=True))
+    return tuple(
+        Fidelity(
+            method=method,
+            metric=metric,
+            images=len(groups),
+            units=units.count,
+            baseline=None if metric in SIMILARITIES else float(baseline.values[metric].mean()),
+            candidate=None if metric in SIMILARITIES else float(candidate.values[metric].mean()),
+            difference=found.get((metric, "difference")),
+            distance=found[metric, "distance"],
+            floor=found.get((metric, "floor")),
+            control=found.get((metric, "control")),
+            fraction=found.get((metric, "fraction")),
         )
-    return tuple(found)
+        for metric in metrics
+    )
 
 
 def unfloored(found: tuple[Fidelity, ...]) -> tuple[str, ...]:
@@ -140,13 +149,16 @@ class Units:
     of_case: NDArray[np.int64]
     seed: int = 0
 
-    def mean(self, values: Floats) -> Estimate:
-        """Mean of [n] with its interval."""
-        return self._estimate(float(values.mean()), self._ratio(values, np.ones(len(values))))
+    def means(self, values: Sequence[Floats]) -> list[Estimate]:
+        """Means of several [n] with their intervals."""
+        return self.ratios([(each, np.ones(len(each))) for each in values])
 
-    def ratio(self, over: Floats, under: Floats) -> Estimate:
-        """Mean of `over` divided by that of `under`, drawn together."""
-        return self._estimate(float(over.mean() / under.mean()), self._ratio(over, under))
+    def ratios(self, pairs: Sequence[tuple[Floats, Floats]]) -> list[Estimate]:
+        """The mean of the first of each pair [n] over that of the second, with intervals: both on the same draws, as are all pairs."""
+        drawn = bootstrap([self._ratio(over, under) for over, under in pairs], self.count, cells=self.count, seed=self.seed)
+        intervals = [percentile_interval(each, self.count) for each in drawn]
+        values = [float(over.mean() / under.mean()) for over, under in pairs]
+        return [Estimate(value=value, lower=each.lower, upper=each.upper) for value, each in zip(values, intervals, strict=True)]
 
     def _ratio(self, over: Floats, under: Floats) -> Statistic:
         above, below = (np.bincount(self.of_case, weights=values, minlength=self.count) for values in (over, under))
@@ -157,7 +169,3 @@ class Units:
                 return np.asarray((drawn @ above) / (drawn @ below))
 
         return statistic
-
-    def _estimate(self, value: float, statistic: Statistic) -> Estimate:
-        interval = percentile_interval(bootstrap([statistic], self.count, cells=self.count, seed=self.seed)[0], self.count)
-        return Estimate(value=value, lower=interval.lower, upper=interval.upper)

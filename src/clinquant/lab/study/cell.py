@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from clinquant.core.artifact import read_json, sha256_json
+from clinquant.core.artifact import read_json, replacing, sha256_json
 from clinquant.core.predictions import Predictions
 from clinquant.data.pixels import Pixels
 from clinquant.data.split import Split
@@ -237,13 +237,16 @@ class Cell:
         return np.concatenate([answers(session, pixels[row : row + 1]) for row in range(len(ids))])
 
     def tested(self, file: Path) -> Predictions:
-        """The file's predictions of the locked test set, units as the split has them."""
-        ids = self.split.test
+        """The file's predictions of the locked test set, units as the split has them; kept beside it."""
+        ids, kept = self.split.test, file.with_name("test.npy")
+        if not kept.exists():
+            with replacing(kept) as temporary:
+                np.save(temporary, self.logits(file, ids))
         return Predictions(
             ids=ids,
             groups=tuple(self.split.units.get(case, case) for case in ids),
             labels=self.labels(ids),
-            scores=self.logits(file, ids),
+            scores=np.load(kept),
             classes=self.study.classes,
             model_sha256="",
             runtime=runtime_module("onnxruntime").version(),

@@ -113,12 +113,11 @@ def against_rival(method: str, baseline: Explained, candidate: Explained, rival:
     """What is gained over a rival, image by image: insertion and sparsity up, deletion down, distances from the baseline down."""
     names, of_case = np.unique(np.array(groups), return_inverse=True)
     units = Units(count=len(names), of_case=of_case)
+    gains = {metric: candidate.values[metric] - rival.values[metric] for metric in sorted(candidate.values)}
+    gains |= {metric: distances(metric, baseline, rival) - distances(metric, baseline, candidate) for metric in SIMILARITIES}
     found: dict[str, Any] = {}
-    for metric in sorted(candidate.values):
-        found |= _estimate(f"{method}_{metric}_gain", units.mean(candidate.values[metric] - rival.values[metric]))
-    for metric in SIMILARITIES:
-        closer = distances(metric, baseline, rival) - distances(metric, baseline, candidate)
-        found |= _estimate(f"{method}_{metric}_gain", units.mean(closer))
+    for metric, estimate in zip(gains, units.means(list(gains.values())), strict=True):
+        found |= _estimate(f"{method}_{metric}_gain", estimate)
     return found
 
 
