@@ -1,6 +1,6 @@
 """Time of a training step with saliency guidance over one without: `fit`'s own step, in one process, interleaved.
 
-    python benchmarks/saliency_step.py --out benchmarks/results/saliency_step.csv
+    python -m benchmarks.saliency_step --out benchmarks/results/saliency_step.csv
 
 Random weights and images: time does not depend on them. `float` trains the zoo's own module; `quantized` its fake-quantized network (LSQ at
 4 bits, the float network as teacher). Both in the plan's precision and channels last, at the full k. Times are processor seconds, so that
@@ -102,7 +102,7 @@ def main() -> None:
         )
         print(rows[-1], flush=True)
         text = io.StringIO()
-        text.write(f"# python {shlex.join(sys.argv)}\n")
+        text.write(f"# python -m benchmarks.saliency_step {shlex.join(sys.argv[1:])}\n")
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
