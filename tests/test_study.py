@@ -6,6 +6,7 @@ import csv
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from clinquant.core.errors import ClinquantError
 from clinquant.lab.study import paper
 from clinquant.lab.study.cell import Source
-from clinquant.lab.study.page import page
+from clinquant.lab.study.page import front_of, page
 from clinquant.lab.study.paper import PaperStudy, run_study
 from clinquant.lab.study.ways import WAYS, Key, planned
 from test_few_cases import noise
@@ -120,5 +121,14 @@ def test_the_page_holds_every_way_and_its_front(studied: tuple[Path, PaperStudy]
     assert (out / "study.md").exists() and "## spots" in text
     for said in ("SGT + QAT", "QAT + attribution preserved", "Pareto front", "12 test images"):
         assert said in text
+    drawing = ElementTree.parse(out / "study-spots.svg")
+    assert len([mark for mark in drawing.iter() if mark.tag.endswith("circle")]) == len(read(out))
+    assert "study-spots.svg" in text
     table = text.split("### Decisions")[1].split("###")[0]
     assert len([line for line in table.splitlines() if line.startswith("| ") and "---" not in line]) == 1 + len(read(out))
+
+
+def test_the_front_is_what_nothing_smaller_beats() -> None:
+    made = [("ptq", "w8a8", 300, 0.9), ("lsq", "w4a4", 150, 0.91), ("ptq", "w4a4", 150, 0.8), ("lsq", "w2a2", 90, 0.7)]
+    rows = [{"set": "a", "way": way, "bits": bits, "bytes": size, "accuracy": right} for way, bits, size, right in made]
+    assert front_of(rows) == {"QAT, LSQ w4a4", "QAT, LSQ w2a2"}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from clinquant.lab.study.plots import pareto_plot
 from clinquant.lab.study.ways import WAYS
 
 Row = Mapping[str, Any]
@@ -37,7 +38,7 @@ quantization-aware training, PTQ rounding after training.
 
 
 def page(rows: Sequence[Row], command: str, table: str = "study.csv") -> str:
-    """The page as Markdown, its plots as SVG within it."""
+    """The page as Markdown; its plots are `plots`, files beside it."""
     parts = [HEAD.format(table=table, command=command)]
     for name in dict.fromkeys(str(row["set"]) for row in rows):
         parts += section(name, [row for row in rows if row["set"] == name])
@@ -153,24 +154,40 @@ GAINS: dict[str, Callable[[Sequence[Row]], str]] = {
 
 
 def front(rows: Sequence[Row]) -> str:
-    """Accuracy against bytes: the files that no smaller file beats, in a list a person can read aloud, and a plot of all."""
-    points = {pair: [row for row in rows if (row["way"], row["bits"]) == pair] for pair in ordered(rows)}
-    means = {pair: (fmean(numbers(group, "bytes")), fmean(numbers(group, "accuracy"))) for pair, group in points.items()}
-    best = [pair for pair, (size, right) in means.items() if not _beaten(size, right, means.values())]
-    names = ", ".join(f"{SAID[way]} {bits} ({means[way, bits][1]:.3f}, {means[way, bits][0] / 1e3:.0f} kB)" for way, bits in reversed(best))
-    return f"On the Pareto front: {names}.\n\n```text\n{plot(means)}\n```\n"
+    """Accuracy against bytes: the files that no smaller file beats in words, and the place of the plot of all."""
+    means, best = means_of(rows), front_of(rows)
+    names = ", ".join(f"{name} ({means[name][1]:.3f}, {means[name][0] / 1e3:.0f} kB)" for name in sorted(best, key=means.__getitem__))
+    return f"On the Pareto front: {names}.\n\n![accuracy against bytes]({plot_name(str(rows[0]['set']))})\n"
+
+
+def plots(rows: Sequence[Row]) -> dict[str, str]:
+    """File name -> SVG, a data set each."""
+    found = {}
+    for name in dict.fromkeys(str(row["set"]) for row in rows):
+        chosen = [row for row in rows if row["set"] == name]
+        found[plot_name(name)] = pareto_plot(means_of(chosen), front_of(chosen), f"{name}: accuracy against bytes")
+    return found
+
+
+def plot_name(name: str) -> str:
+    """The file of a data set's plot."""
+    return f"study-{name}.svg"
+
+
+def means_of(rows: Sequence[Row]) -> dict[str, tuple[float, float]]:
+    """Network -> (bytes, accuracy), the mean of the seeds."""
+    groups = {pair: [row for row in rows if (row["way"], row["bits"]) == pair] for pair in ordered(rows)}
+    return {
+        f"{SAID[way]} {bits}" if bits != "float" else SAID[way]: (fmean(numbers(group, "bytes")), fmean(numbers(group, "accuracy")))
+        for (way, bits), group in groups.items()
+    }
+
+
+def front_of(rows: Sequence[Row]) -> set[str]:
+    """The networks that none of fewer bytes and no less accuracy beats."""
+    means = means_of(rows)
+    return {name for name, (size, right) in means.items() if not _beaten(size, right, means.values())}
 
 
 def _beaten(size: float, right: float, others: Iterable[tuple[float, float]]) -> bool:
     return any(bytes_ <= size and accuracy >= right and (bytes_, accuracy) != (size, right) for bytes_, accuracy in others)
-
-
-def plot(means: Mapping[tuple[str, str], tuple[float, float]], width: int = 64) -> str:
-    """A bar a file, its length the accuracy, in characters; no picture file is needed beside the page."""
-    accuracies = [accuracy for _, accuracy in means.values()]
-    low = max(0.0, min(accuracies) - 0.02)
-    lines = []
-    for (way, bits), (size, accuracy) in sorted(means.items(), key=lambda item: item[1]):
-        bar = round((accuracy - low) / max(max(accuracies) - low, 1e-9) * width)
-        lines.append(f"{size / 1e3:8.0f} kB  {SAID[way] + ' ' + bits:<34} {'#' * bar} {accuracy:.3f}")
-    return "\n".join(lines)

@@ -17,7 +17,7 @@ from clinquant.core.errors import ClinquantError
 from clinquant.lab.objectives import SaliencyGuided
 from clinquant.lab.run import Narrator, Silent
 from clinquant.lab.study.cell import Cell, Source
-from clinquant.lab.study.page import page
+from clinquant.lab.study.page import page, plots
 from clinquant.lab.study.row import make_row
 from clinquant.lab.study.table import Table
 from clinquant.lab.study.ways import BITS, WAYS, Key, planned
@@ -93,11 +93,18 @@ def run_study(
     with narrator.progress("study") as tick:
         for done, (key, row) in enumerate(_made(asked, out, missing, processes, threads), 1):
             table.add(row)
-            write_text(out / PAGE, page(table.rows, command))
+            write_page(table, out)
             narrator.say(f"{told(key, row)} {_left(began, done, len(missing))}")
             tick(done, len(missing))
-    write_text(out / PAGE, page(table.rows, command))
+    write_page(table, out)
     return table
+
+
+def write_page(table: Table, out: Path) -> None:
+    """The page of a table, and its plots."""
+    write_text(out / PAGE, page(table.rows, table.command))
+    for name, drawing in plots(table.rows).items():
+        write_text(out / name, drawing)
 
 
 def _same(asked: PaperStudy, out: Path) -> None:
