@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from clinquant.core.card import Card
+from clinquant.core.scope import Scope
 from clinquant.edge.bundle import Bundle, pack
 from clinquant.edge.golden import golden_images, record_golden
 from clinquant.lab.architectures import ARCHITECTURES
@@ -24,7 +25,12 @@ SIZE = 28
 
 
 def write_integer_bundle(
-    folder: Path, *, bits: str = "w8a8", architecture: str = "resnet20", gain: float = 1.0, name: str = "bundle"
+    folder: Path,
+    *,
+    bits: str = "w8a8",
+    architecture: str = "resnet20",
+    gain: float = 1.0,
+    scope: Scope | None = None,
 ) -> Bundle:
     """Packs `folder/bundle` around a network of the zoo at 28 px; `gain` makes another bundle of the same classes."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -35,9 +41,9 @@ def write_integer_bundle(
     for which, table in tables.items():
         table.write(folder / f"test.{which}.csv")
     return pack(
-        folder / name,
+        folder / "bundle",
         model=integer,
-        card=_card(bits, architecture),
+        card=dataclasses.replace(_card(bits, architecture), scope=scope),
         evidence=evidence(float_model, integer, tables),
         predictions={which: folder / f"test.{which}.csv" for which in tables},
         golden=record_golden(integer, golden_images(SIZE)),

@@ -99,7 +99,8 @@ ASK = """async (text) => {
   const answer = await window.engine.answer(bytes).catch((error) => ({ code: error.code }));
   if (answer.code) return answer;
   const hex = (array) => array && Array.from(new Uint8Array(array.buffer), (byte) => byte.toString(16).padStart(2, "0")).join("");
-  return { logits: hex(answer.logits), classMap: hex(answer.classMap), width: answer.width, height: answer.height };
+  const outputs = { logits: hex(answer.logits), classMap: hex(answer.classMap) };
+  return { ...outputs, width: answer.width, height: answer.height, distance: answer.distance };
 }"""
 
 

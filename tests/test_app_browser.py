@@ -15,9 +15,11 @@ from app_bundle import write_integer_bundle
 from chromium import Server, ask, chromium, open_app, serving, start_engine
 from clinquant.core.errors import ClinquantError
 from clinquant.data.decode import decode
+from clinquant.edge.answer import answer_one
 from clinquant.edge.app.write import write_app
 from clinquant.edge.bundle import Bundle
 from clinquant.edge.runtimes.onnxruntime import load
+from test_scope import fitted, smooth
 from tiny_bundle import write_pictures
 
 
@@ -165,3 +167,54 @@ def test_packed_weights_and_float_kernels_answer_the_same_bits(browser: Any, tmp
         start_engine(page)
         assert same(packed, page, encoded(Image.fromarray(colourful()), "PNG"))
         page.context.close()
+
+
+def test_what_is_out_of_scope_is_told_by_the_same_distance(browser: Any, tmp_path: Path) -> None:
+    scoped = write_integer_bundle(tmp_path / "bundle", scope=fitted())
+    write_app(scoped.path, tmp_path / "app")
+    random = np.random.default_rng(5)
+    likely = encoded(Image.fromarray(smooth(random)), "PNG")
+    unlikely = encoded(Image.fromarray(colourful()), "PNG")
+    session = load(scoped.model, 1)
+    with serving(tmp_path / "app") as server:
+        page = open_app(browser.new_context().new_page(), server.url)
+        start_engine(page)
+        for data, outside in ((likely, False), (unlikely, True)):
+            expected = answer_one(data, session, scoped.card, name="picture")
+            assert expected.out_of_scope == outside and ask(page, data)["distance"] == expected.distance
+            (tmp_path / "picture.png").write_bytes(data)
+            page.evaluate("location.hash = '#/picture'")
+            page.set_input_files("input[type=file][multiple]", tmp_path / "picture.png")
+            page.wait_for_selector(".decision")
+            assert ("OUT OF SCOPE" in page.inner_text(".decision")) == outside
+            assert (page.query_selector(".bars") is None) == (page.query_selector(".frame canvas") is None) == outside
+        page.context.close()
+
+
+LAC = {"rule": "lac", "coverage": 0.9, "at_least": [0.2, 0.2, 0.2], "cases": 50}
+CLASSWISE = {"rule": "classwise", "coverage": 0.9, "at_least": [0.9, 0.9, 0.9], "cases": 50}
+CARDS: list[tuple[dict[str, Any], list[float], dict[str, Any]]] = [
+    ({}, [2.0, 1.0, 0.0], {"index": 0, "refer": False, "set": []}),
+    ({"refer_below": 0.7}, [2.0, 1.0, 0.0], {"index": 0, "refer": True, "set": []}),
+    (
+        {"sets": LAC},
+        [1.0, 2.0, 0.0],
+        {"index": 1, "set": ["b", "a"]},
+    ),
+    ({"sets": CLASSWISE}, [1.0, 2.0, 0.0], {"set": ["b"]}),
+    ({"classes": ["a", "b"], "positive": 1, "threshold": 0.2}, [1.0, 0.0], {"index": 1}),
+    ({"classes": ["a", "b"], "positive": 0, "threshold": 0.9}, [1.0, 0.0], {"index": 1}),
+]
+"""What a card says beside the ordinary -> logits -> what must come of it."""
+
+
+@pytest.mark.parametrize(("card", "logits", "expected"), CARDS)
+def test_the_card_decides(engine: Any, card: dict[str, Any], logits: list[float], expected: dict[str, Any]) -> None:
+    ordinary = {"classes": ["a", "b", "c"], "positive": None, "threshold": None, "refer_below": None, "scope": None, "sets": None}
+    script = """async ([logits, card]) => {
+      const { decide } = await import(new URL("modules/decide.js", location.href).href);
+      return decide(logits, card, null);
+    }"""
+    found = engine.evaluate(script, [logits, ordinary | card])
+    assert {key: found[key] for key in expected} == expected
+    assert found["probabilities"] == pytest.approx((np.exp(logits) / np.exp(logits).sum()).tolist(), rel=1e-12)

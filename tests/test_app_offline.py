@@ -201,11 +201,8 @@ def test_the_history_is_kept_exported_deleted_and_its_loss_told(context: Any, ap
         with page.expect_download() as download:
             page.click("text=Save as CSV")
         rows = Path(download.value.path()).read_text().splitlines()
-        assert (
-            len(rows) == 4
-            and rows[0].startswith("id,at,class,probability,refer,probability:dark")
-            and not any("png" in row for row in rows)
-        )
+        assert len(rows) == 4 and rows[0].startswith("id,at,out_of_scope,class,probability,refer,set,probability:dark")
+        assert not any(picture.name in row for row in rows for picture in pictures)
         with page.expect_download() as download:
             page.click("text=Save as JSON")
         kept = json.loads(Path(download.value.path()).read_text())

@@ -43,6 +43,14 @@ interface Card {
   limits: string;
   preprocess: { size: number };
   grey_window: [number, number];
+  scope?: Scope | null;
+  sets?: { rule: string; coverage: number; at_least: number[]; cases: number } | null;
+}
+
+interface Scope {
+  mean: number[];
+  whitening: number[];
+  limit: number;
 }
 
 interface Finding {
@@ -111,12 +119,14 @@ interface Outputs {
   logits: Float32Array;
   classMap: Float32Array | null;
   mapShape: readonly number[];
+  pixels: Uint8Array | null;
 }
 
 interface Reply extends Outputs {
   width: number;
   height: number;
   sha256: string;
+  distance: number | null;
   decodeMilliseconds: number;
   runMilliseconds: number;
 }
@@ -126,7 +136,10 @@ interface Answer {
   className: string;
   probability: number;
   probabilities: number[];
+  outOfScope: boolean;
+  distance: number | null;
   refer: boolean;
+  set: string[];
 }
 
 interface Opened {

@@ -5,6 +5,7 @@ import { fetched, openBundle } from "./bundle.js";
 import { inflate, replay } from "./golden.js";
 import { decode, fromBitmap } from "./pixels.js";
 import { Refusal } from "./refusal.js";
+import { scopeDistance } from "./scope.js";
 import { sha256 } from "./sha256.js";
 
 const BASE = new URL("../", import.meta.url);
@@ -13,6 +14,8 @@ const BASE = new URL("../", import.meta.url);
 let session;
 /** @type {App | undefined} */
 let app;
+/** @type {Card | undefined} */
+let card;
 
 /** @param {MessageEvent<EngineRequest>} event */
 self.onmessage = async ({ data }) => {
@@ -37,7 +40,8 @@ async function open() {
   tell("golden", 0, 1);
   const replayed = await replay(bundle.golden, (pixels, height, width) => run(candidate, pixels, height, width), app.golden_tolerance);
   session = candidate;
-  const { manifest, card, evidence } = bundle;
+  card = bundle.card;
+  const { manifest, evidence } = bundle;
   return { app, manifest, card, evidence, replayed, milliseconds: performance.now() - began, threads: ort.env.wasm.numThreads ?? 1 };
 }
 
@@ -60,13 +64,24 @@ async function answer(request) {
   const decoded = performance.now();
   const outputs = await run(session, picture.data, picture.height, picture.width);
   return {
-    ...outputs,
+    logits: outputs.logits,
+    classMap: outputs.classMap,
+    mapShape: outputs.mapShape,
+    pixels: null,
+    distance: distanceOf(outputs.pixels),
     width: picture.width,
     height: picture.height,
     sha256: request.bytes ? await sha256(request.bytes) : "",
     decodeMilliseconds: decoded - began,
     runMilliseconds: performance.now() - decoded,
   };
+}
+
+/** How far the picture is from those the network was trained on, where the card has a rule. @param {Uint8Array | null} pixels */
+function distanceOf(pixels) {
+  if (!card?.scope) return null;
+  if (!pixels) throw new Refusal("no-pixels");
+  return scopeDistance(pixels, card.preprocess.size, card.scope);
 }
 
 /** @param {ImageBitmap} bitmap */
@@ -84,6 +99,7 @@ async function run(model, pixels, height, width) {
     logits: /** @type {Float32Array} */ (answers.logits.data),
     classMap: map ? /** @type {Float32Array} */ (map.data) : null,
     mapShape: map ? map.dims.slice(2) : [],
+    pixels: answers.pixels ? /** @type {Uint8Array} */ (answers.pixels.data) : null,
   };
 }
 

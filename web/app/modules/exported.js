@@ -2,13 +2,15 @@
 
 /** @param {Kept[]} results @param {string[]} classes @returns {string} */
 export function toCsv(results, classes) {
-  const head = ["id", "at", "class", "probability", "refer", ...classes.map((name) => `probability:${name}`), ...classes.map((name) => `logit:${name}`)];
+  const head = ["id", "at", "out_of_scope", "class", "probability", "refer", "set", ...classes.map((name) => `probability:${name}`), ...classes.map((name) => `logit:${name}`)];
   const rows = results.map((kept) => [
     kept.id ?? "",
     kept.at,
-    kept.answer.className,
-    kept.answer.probability,
+    kept.answer.outOfScope ? "OUT OF SCOPE" : "",
+    kept.answer.outOfScope ? "" : kept.answer.className,
+    kept.answer.outOfScope ? "" : kept.answer.probability,
     kept.answer.refer ? "REFER" : "",
+    kept.answer.set.join("; "),
     ...classes.map((name) => kept.answer.probabilities[kept.classes.indexOf(name)] ?? ""),
     ...classes.map((name) => kept.logits[kept.classes.indexOf(name)] ?? ""),
     kept.sha256,

@@ -57,7 +57,7 @@ export class Worklist extends EventTarget {
     return {
       at: new Date().toISOString(),
       sha256: reply.sha256,
-      answer: decide(reply.logits, card),
+      answer: decide(reply.logits, card, reply.distance),
       logits: Array.from(reply.logits),
       classMap: reply.classMap && Array.from(reply.classMap),
       mapShape: [...reply.mapShape],

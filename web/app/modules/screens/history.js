@@ -3,9 +3,9 @@
 import { el, icon } from "../dom.js";
 import { download, toCsv, toJson } from "../exported.js";
 import { all, clear, lost, remember, remove } from "../history.js";
-import { moment, percent, t } from "../messages.js";
+import { moment, t } from "../messages.js";
 import { picture } from "./picture.js";
-import { decisionMark } from "./result.js";
+import { decisionMark, shareOf } from "./result.js";
 
 /** @param {Context} context @returns {HTMLElement} */
 export function historyScreen(context) {
@@ -62,7 +62,7 @@ function entry(kept, show) {
       "a",
       { class: "card", href: `#/kept/${id}` },
       picture(kept.thumbnail),
-      el("span", { class: "card-words" }, decisionMark(kept.answer), el("span", { class: "quiet" }, `${percent(kept.answer.probability)} · ${moment(kept.at)}`)),
+      el("span", { class: "card-words" }, decisionMark(kept.answer), el("span", { class: "quiet" }, `${shareOf(kept.answer)}${moment(kept.at)}`)),
     ),
     el("button", { class: "plain", "aria-label": t("history.delete-one", { at: moment(kept.at) }), onclick: () => void remove(id).then(show) }, icon("trash")),
   );

@@ -40,7 +40,7 @@ export function liveScreen(context) {
       const reply = await context.engine.answerFrame(await createImageBitmap(video, { colorSpaceConversion: "none" }));
       ends.push(performance.now());
       while (ends[0] < ends[ends.length - 1] - WINDOW) ends.shift();
-      if (video.srcObject) show(decide(reply.logits, context.opened.card), rate(ends));
+      if (video.srcObject) show(decide(reply.logits, context.opened.card, reply.distance), rate(ends));
     }
   }
 
@@ -48,7 +48,7 @@ export function liveScreen(context) {
   function show(answer, frames) {
     say(
       el("p", { class: "live-class" }, decisionMark(answer)),
-      el("p", {}, el("bdi", {}, answer.className), ` ${percent(answer.probability)}`),
+      answer.outOfScope ? "" : el("p", {}, el("bdi", {}, answer.className), ` ${percent(answer.probability)}`),
       el("p", { class: "quiet", "data-rate": frames.toFixed(2) }, t("live.rate", { rate: number(frames, 1) })),
     );
   }
@@ -73,7 +73,7 @@ export function liveScreen(context) {
     [start.hidden, stop.hidden, shoot.hidden] = [running, !running, !running];
   }
 
-  /** @param {...Node} words */
+  /** @param {...(Node | string)} words */
   function say(...words) {
     said.replaceChildren(...words);
   }

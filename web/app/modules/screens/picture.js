@@ -1,8 +1,8 @@
 /** The first screen: where pictures come in, and what became of those of this sitting. */
 
 import { el, icon } from "../dom.js";
-import { percent, t } from "../messages.js";
-import { decisionMark } from "./result.js";
+import { t } from "../messages.js";
+import { decisionMark, shareOf } from "./result.js";
 
 /** @typedef {import("../worklist.js").Worklist} Worklist */
 
@@ -103,7 +103,7 @@ function card(item) {
         "a",
         { class: "card", href: `#/result/${item.key}` },
         picture(item.kept.thumbnail),
-        el("span", { class: "card-words" }, decisionMark(answer), el("span", { class: "quiet" }, `${percent(answer.probability)} · ${name}`)),
+        el("span", { class: "card-words" }, decisionMark(answer), el("span", { class: "quiet" }, `${shareOf(answer)}${name}`)),
       ),
     );
   }

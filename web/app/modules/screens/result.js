@@ -3,7 +3,7 @@
 import { el, icon } from "../dom.js";
 import { heat } from "../heat.js";
 import { find } from "../history.js";
-import { moment, number, percent, t } from "../messages.js";
+import { language, moment, number, percent, t } from "../messages.js";
 import { shortStatement } from "./evidence.js";
 
 /** @param {Context} context @param {string} key of the worklist @returns {HTMLElement} */
@@ -32,8 +32,14 @@ export function keptScreen(context, id) {
   return screen;
 }
 
+/** A probability in words, where one means anything. @param {Answer} answer */
+export function shareOf(answer) {
+  return answer.outOfScope ? "" : `${percent(answer.probability)} · `;
+}
+
 /** The class in words, or REFER: with a sign and a word, never by colour alone. @param {Answer} answer */
 export function decisionMark(answer) {
+  if (answer.outOfScope) return el("span", { class: "mark refer" }, icon("stop"), el("strong", {}, t("decision.outside")));
   return answer.refer
     ? el("span", { class: "mark refer" }, icon("refer"), el("strong", {}, t("decision.refer")))
     : el("span", { class: "mark" }, icon("check"), el("strong", {}, el("bdi", {}, answer.className)));
@@ -51,7 +57,8 @@ function result(context, kept, picture, old = false) {
       el(
         "div",
         { class: "said" },
-        bars(kept, context.opened.card),
+        kept.answer.outOfScope ? null : bars(kept, context.opened.card),
+        kept.answer.set.length ? possible(kept.answer, context.opened.card) : null,
         el("p", { class: "quiet" }, t("result.when", { at: moment(kept.at), milliseconds: Math.round(kept.milliseconds) })),
         old && kept.bundle_version !== context.opened.manifest.bundle_version ? el("p", { class: "note" }, t("result.other-bundle", { version: kept.bundle_version })) : null,
         shortStatement(context.opened),
@@ -61,8 +68,19 @@ function result(context, kept, picture, old = false) {
   ];
 }
 
+/** The prediction set. @param {Answer} answer @param {Card} card */
+function possible(answer, card) {
+  const names = new Intl.ListFormat(language(), { type: "unit" }).format(answer.set);
+  const coverage = percent(card.sets?.coverage ?? 0);
+  return el("div", {}, el("h2", {}, t("set.title")), el("p", {}, el("strong", {}, el("bdi", {}, names))), el("p", { class: "quiet" }, t("set.words", { coverage })));
+}
+
 /** @param {Answer} answer @param {Card} card */
 function decision(answer, card) {
+  if (answer.outOfScope) {
+    const words = el("div", {}, el("p", { class: "decision-name" }, t("decision.outside")), el("p", {}, t("decision.outside-why")));
+    return el("div", { class: "decision stopped", role: "status" }, icon("stop"), words);
+  }
   const share = percent(answer.probability);
   const words = el(
     "div",
@@ -99,7 +117,7 @@ function view(kept, picture) {
   const holder = el("div", { class: "view" }, frame);
   image.addEventListener("load", () => {
     URL.revokeObjectURL(url);
-    if (kept.classMap) holder.append(...overlay(kept, frame, image.naturalWidth / image.naturalHeight));
+    if (kept.classMap && !kept.answer.outOfScope) holder.append(...overlay(kept, frame, image.naturalWidth / image.naturalHeight));
   });
   if (!kept.classMap) holder.append(el("p", { class: "quiet" }, t("heat.none")));
   return holder;
