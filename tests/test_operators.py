@@ -10,7 +10,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from clinquant.core.affine import QParams, TensorSpec, dequantize, qparams_from_range, round_up_mantissa, table_of
+from clinquant.core.affine import QParams, TensorSpec, dequantize, qparams_from_range, table_of
 from clinquant.core.elementwise import ELEMENTWISE
 from clinquant.core.graph import Node
 from clinquant.core.integer import (
@@ -42,7 +42,7 @@ from clinquant.lab.export.integer import WRITERS, _Writer
 from clinquant.lab.quantize.execute import RULES as TORCH_RULES
 from clinquant.lab.quantize.gates import hard_sigmoid_bounds, is_safe_sigmoid, settled_hard_sigmoid, settled_sigmoid
 from clinquant.lab.quantize.products import settled_ratio, settled_scale
-from clinquant.lab.quantize.ties import BASE_BITS, FRACTION_BITS
+from clinquant.lab.quantize.ties import LARGEST_MULTIPLE
 
 ALL = np.arange(256, dtype=np.uint8)
 PAIRS = [axis.reshape(1, 1, 256, 256) for axis in np.meshgrid(ALL, ALL)]
@@ -88,15 +88,11 @@ def rng() -> np.random.Generator:
 
 
 def test_add_over_all_pairs_with_tied_scales(rng: np.random.Generator) -> None:
-    for _ in range(40):
-        base = float(round_up_mantissa(rng.uniform(0.01, 0.1), BASE_BITS))
-        fraction = float(round_up_mantissa(rng.uniform(0.2, 4), FRACTION_BITS))
-        power = 2.0 ** rng.integers(-4, 3)
-        tensors = {
-            "a": grid(base * fraction, rng.integers(256)),
-            "b": grid(base * power, rng.integers(256)),
-            "c": grid(base, 2 * rng.integers(128)),
-        }
+    """Multiples of a unit, the sum's odd: of a size, or as unlike as they can be."""
+    for trial in range(40):
+        unit, low = rng.uniform(1e-5, 1e-3), 1 if trial % 2 else LARGEST_MULTIPLE // 3
+        a, b, c = (int(multiple) for multiple in rng.integers(low, LARGEST_MULTIPLE, 3))
+        tensors = {name: grid(unit * multiple, rng.integers(256)) for name, multiple in (("a", a), ("b", b), ("c", c | 1))}
         assert differing(Add(name="c", inputs=("a", "b")), PAIRS, tensors) == 0
 
 

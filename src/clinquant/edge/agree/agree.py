@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from clinquant.core.artifact import sha256_file
 from clinquant.data.decode import decode
 from clinquant.edge.agree.job import outputs, read_answers, write_job
 from clinquant.edge.agree.process import answered, failed
@@ -100,26 +101,32 @@ def agree(
     Raises:
         ClinquantError: `target-unknown`, `target-failed`, and as decoding.
     """
-    pictures = _pictures(bundle, images, limit)
+    return compare_file(bundle.model, _pictures(bundle, images, limit), targets, islands=bundle.card.float_islands > 0, progress=progress)
+
+
+def compare_file(
+    model: Path, pictures: Sequence[NDArray[np.uint8]], targets: Sequence[str], *, islands: bool = False, progress: Progress | None = None
+) -> Agreement:
+    """As `agree`, for a model file and uint8 pictures [h, w, 3]; `islands` compares by tolerance."""
     modules = {name: target_module(name) for name in dict.fromkeys(targets)}
     reasons = {name: module.missing() for name, module in modules.items()}
     total = len(pictures) * sum(reason is None for reason in reasons.values())
     with tempfile.TemporaryDirectory(prefix="clinquant-agree-") as place:
-        here = write_job(Path(place) / "here", bundle.model.read_bytes(), pictures)
+        here = write_job(Path(place) / "here", model.read_bytes(), pictures)
         replay(here, machine())
         found, done = [], 0
         for name, module in modules.items():
             if (reason := reasons[name]) is not None:
                 found.append(Compared(target=name, agrees=None, not_run=reason))
                 continue
-            folder = write_job(Path(place) / name, _file_for(module, bundle, Path(place)), pictures, threads=module.THREADS)
+            folder = write_job(Path(place) / name, _file_for(module, model, Path(place)), pictures, threads=module.THREADS)
             module.answer(folder, _counting(folder, done, total, progress))
-            found.append(_compared(name, here, folder, len(pictures), bundle.card.float_islands > 0))
+            found.append(_compared(name, here, folder, len(pictures), islands))
             done += len(pictures)
         answers = read_answers(here)
     return Agreement(
-        model_sha256=bundle.manifest.files["model.onnx"].sha256,
-        tolerance=TOLERANCE if bundle.card.float_islands else None,
+        model_sha256=sha256_file(model),
+        tolerance=TOLERANCE if islands else None,
         images=len(pictures),
         runtime=answers.runtime,
         machine=answers.machine,
@@ -135,13 +142,13 @@ def _pictures(bundle: Bundle, images: Sequence[str], limit: int) -> list[NDArray
     return [decode(path.read_bytes(), bundle.card.grey_window, name=str(path)) for path in chosen]
 
 
-def _file_for(module: Target, bundle: Bundle, place: Path) -> bytes:
+def _file_for(module: Target, model: Path, place: Path) -> bytes:
     """The model file as the target takes it: in a browser the app runs packed weights widened, the same codes."""
     if module.WEB and find_spec("clinquant.edge.app") is not None:
         widened = place / "widened.onnx"
-        if import_module("clinquant.edge.app.expanded").expand(bundle.model, widened):
+        if import_module("clinquant.edge.app.expanded").expand(model, widened):
             return widened.read_bytes()
-    return bundle.model.read_bytes()
+    return model.read_bytes()
 
 
 def _counting(folder: Path, done: int, total: int, progress: Progress | None) -> Callable[[], None]:

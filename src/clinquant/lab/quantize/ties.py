@@ -1,11 +1,11 @@
-"""Ties the scales around every addition so that it is exact in float32, and so the same on every device.
+"""Ties the scales around every addition so that no sum comes near a half, and so is the same code on every device.
 
-On x86 and ARM, QLinearAdd computes a r_a + b r_b + zero in float32, with ratios r = s_input / s_output, on some processors with fused
-multiply-add; elsewhere (WebAssembly) round((a s_a + b s_b) / s_output) + zero. All give the same bits only when every product and
-every sum is exact, that is when the scales have few significant bits, their ratios too, and the smaller is not too small beside the
-larger. So within a cluster of additions the scales of sums are a short common base times powers of two, and the scales of tensors that
-are only summed are that times a short fraction. Scales only grow (nothing more is clipped), the sums' by at most two. The zero point of
-a sum is even: then a tie goes the same way whether it is added before or after rounding.
+QLinearAdd rounds a r_a + b r_b, with r = s_input / s_output, in as many ways as there are processors: x86 in float32, in part with fused
+multiply-add, the zero point added before rounding to even; 64-bit ARM with integer multipliers of 22 bits, halves rounded away from zero,
+the zero point added after; WebAssembly as round((a s_a + b s_b) / s_output) + zero. They agree where no sum is nearer to a half than their
+errors reach. So within a cluster of additions every scale is a multiple of one unit, and that of a sum an odd multiple m: sums of codes
+are then multiples of 1 / m, and every one is at least 1 / (2 m) away from all halves. Scales only grow, so that nothing more is clipped:
+by less than a hundredth where the scales of a cluster are alike.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from clinquant.core.affine import round_up_mantissa
 from clinquant.core.graph import Network
 
-BASE_BITS, FRACTION_BITS = 6, 6
-DISPARITY_BITS = 8
-"""No scale of an addition has a bit below this many places under its largest: a code of 8 bits and a sign, a base, and these are 24."""
+LARGEST_MULTIPLE = 1025
+"""Of the unit. The errors on the way of a term a r_a, |a| <= 255, are at most six roundings of 2^-24 (two scales, their ratio, its
+product, the sum, one to spare) and ARM's 2^-22 of the greater r; of the result, below 512, 2^-16. With multiples m_a, m_b of the summed
+tensors, that is 2 255 max(m_a, m_b) / m (6 2^-24 + 2^-22) + 2^-16, and below 1 / (2 m) for all multiples up to 1,566."""
 
 CANDIDATES = 64
-"""Bases tried in one octave."""
+"""Units tried in one octave."""
 
 
 def tied_scales(network: Network, scales: Mapping[str, float], grid_of: Mapping[str, str]) -> dict[str, np.float32]:
@@ -33,15 +33,9 @@ def tied_scales(network: Network, scales: Mapping[str, float], grid_of: Mapping[
         grid_of: node name -> the tensor whose grid its output is on.
     """
     tied: dict[str, np.float32] = {}
-    together = [{grid_of[name] for name in (node.name, *node.inputs)} for node in network if node.op == "add"]
     for sums, summands in clusters(network, grid_of):
-        tied |= _tie(sums, summands, scales, [names for names in together if names & set(sums)])
+        tied |= _tie(sums, summands, scales)
     return tied
-
-
-def sums_of(network: Network, grid_of: Mapping[str, str]) -> set[str]:
-    """The tensors that additions write."""
-    return {name for sums, _ in clusters(network, grid_of) for name in sums}
 
 
 def clusters(network: Network, grid_of: Mapping[str, str]) -> list[tuple[list[str], list[str]]]:
@@ -66,31 +60,16 @@ def clusters(network: Network, grid_of: Mapping[str, str]) -> list[tuple[list[st
     return [found[key] for key in sorted(found)]
 
 
-def _tie(sums: list[str], summands: list[str], scales: Mapping[str, float], together: list[set[str]]) -> dict[str, np.float32]:
-    wanted = np.array([scales[name] for name in sums])
-    bases = [round_up_mantissa(2.0 ** (step / CANDIDATES), BASE_BITS) for step in range(CANDIDATES)]
-    waste = [float(np.sum(np.log2(_powers(base, wanted) / wanted))) for base in bases]
-    base = float(bases[int(np.argmin(waste))])
-    steps = {name: float(step) / base for name, step in zip(sums, _powers(np.asarray(base), wanted), strict=True)}
-    steps |= {name: float(round_up_mantissa(scales[name] / base, FRACTION_BITS)) for name in summands}
-    _raise_the_smallest(steps, together)
-    return {name: np.float32(base * step) for name, step in steps.items()}
+def _tie(sums: list[str], summands: list[str], scales: Mapping[str, float]) -> dict[str, np.float32]:
+    names = [*sums, *summands]
+    wanted, odd = np.array([scales[name] for name in names]), np.arange(len(names)) < len(sums)
+    units = [wanted.max() / (LARGEST_MULTIPLE - 2) * 2.0 ** (step / CANDIDATES) for step in range(CANDIDATES)]
+    waste = [float(np.log2(_multiples(wanted / unit, odd) * unit / wanted).sum()) for unit in units]
+    unit = units[int(np.argmin(waste))]
+    return {name: np.float32(unit * multiple) for name, multiple in zip(names, _multiples(wanted / unit, odd), strict=True)}
 
 
-def _raise_the_smallest(steps: dict[str, float], together: list[set[str]]) -> None:
-    """Makes every step a multiple of the largest's power of two, `DISPARITY_BITS` down, in every addition, until nothing changes."""
-    settled = False
-    while not settled:
-        settled = True
-        for names in together:
-            unit = 2.0 ** (np.floor(np.log2(max(steps[name] for name in names))) - DISPARITY_BITS)
-            for name in names:
-                multiple = float(np.ceil(steps[name] / unit) * unit)
-                if multiple != steps[name]:
-                    steps[name], settled = multiple, False
-
-
-def _powers(base: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """The smallest base 2^k at or above each wanted scale, float64."""
-    exponent = np.ceil(np.log2(wanted / float(base)) - 1e-9)
-    return np.asarray(float(base) * 2.0**exponent)
+def _multiples(wanted: np.ndarray, odd: np.ndarray) -> np.ndarray:
+    """The smallest whole numbers at or above `wanted`, odd ones where `odd`, float64."""
+    above = np.maximum(np.ceil(wanted - 1e-9), 1.0)
+    return np.where(odd & (above % 2 == 0), above + 1.0, above)

@@ -17,7 +17,7 @@ from clinquant.lab.quantize.model import Calibration, Model
 from clinquant.lab.quantize.observers import MSE, Observer
 from clinquant.lab.quantize.products import settled_scales
 from clinquant.lab.quantize.target import Target
-from clinquant.lab.quantize.ties import clusters, sums_of, tied_scales
+from clinquant.lab.quantize.ties import clusters, tied_scales
 from clinquant.lab.quantize.weights import weight_grid
 from clinquant.lab.quantize.widths import grid_widths, narrow_name
 
@@ -81,12 +81,10 @@ def narrowed(spec: TensorSpec, bits: int) -> TensorSpec:
 
 
 def tie_sums(network: Network, activations: dict[str, QParams]) -> None:
-    """Replaces the scales around additions by tied ones; each zero point keeps the lowest value of its grid in place, sums' is even."""
-    scales, grids = {name: float(grid.scale) for name, grid in activations.items()}, grid_of(network)
-    sums = sums_of(network, grids)
-    for name, scale in tied_scales(network, scales, grids).items():
-        grid = rescaled(activations[name], scale)
-        activations[name] = replace(grid, zero_point=grid.zero_point & ~1) if name in sums else grid
+    """Replaces the scales around additions by tied ones; each zero point keeps the lowest value of its grid where it was."""
+    scales = {name: float(grid.scale) for name, grid in activations.items()}
+    for name, scale in tied_scales(network, scales, grid_of(network)).items():
+        activations[name] = rescaled(activations[name], scale)
 
 
 def settle_products(network: Network, activations: dict[str, QParams]) -> None:
