@@ -90,7 +90,8 @@ def clip(operator: Clip, inputs: list[Codes], grids: list[QParams], out: QParams
 def add(operator: Add, inputs: list[Codes], grids: list[QParams], out: QParams) -> Codes:
     """round(a r_a + b r_b + zero), in float64.
 
-    Runtimes compute it in float32 or in integers, each in its own order; the scales keep every sum away from halves, so that all round alike.
+    Runtimes compute it in float32 or in integers, each in its own order; the scales keep every sum away from halves, so that all round
+    alike.
     """
     total = np.full(inputs[0].shape, float(out.zero_point))
     for codes, grid in zip(inputs, grids, strict=True):

@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -48,9 +48,11 @@ def application(
     metrics = Metrics(predictor)
     service = _Service(predictor, limits, metrics, identity)
     inner = Starlette(
-        routes=service.routes(site),
+        routes=service.routes(front=site is None),
         exception_handlers={ClinquantError: _clinquant_error, Busy: _busy, HTTPException: _http_error, Exception: _fault},
     )
+    if site:
+        inner.router.default = _Site(site)
     return Guard(inner, limits=limits, names=names, answered=metrics.answered)
 
 
@@ -62,8 +64,8 @@ class _Service:
         self._model = describe(predictor.bundle, predictor.runtime)
         self._openapi = openapi(limits)
 
-    def routes(self, site: Path | None) -> list[BaseRoute]:
-        """Path -> handler; the site stands last, because it takes every path."""
+    def routes(self, *, front: bool) -> list[BaseRoute]:
+        """Path -> handler; with `front` a plain page at `/`."""
         found: list[BaseRoute] = [
             Route("/v1/predictions", self.predict, methods=["POST"]),
             Route("/v1/model", self.model),
@@ -74,7 +76,7 @@ class _Service:
         ]
         if self._identity:
             found += [Route("/ca.crt", self.certificate), Route("/trust", self.trust)]
-        return [*found, Mount("/", _Site(site)) if site else Route("/", self.front)]
+        return [*found, Route("/", self.front)] if front else found
 
     async def predict(self, request: Request) -> Response:
         """An image's bytes to its prediction."""
@@ -137,7 +139,9 @@ class _Site:
         self._files = StaticFiles(directory=folder, html=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One file."""
+        """One file, where no path of the API was meant."""
+        if scope["method"] not in ("GET", "HEAD"):
+            raise HTTPException(404)
         response = await self._files.get_response(self._files.get_path(scope), scope)
         response.headers.setdefault("content-security-policy", SITE_POLICY)
         response.headers.setdefault("cache-control", "no-cache")
