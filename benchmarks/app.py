@@ -30,9 +30,8 @@ from clinquant.edge.app import write_app
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from chromium import Memory, chromium, open_app, serving
+from chromium import KEPT, Memory, chromium, open_app, serving
 
-KEPT = "#badge[data-state=ready]"
 CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 SLOWER = 6
 TURN = 0.06

@@ -21,6 +21,9 @@ from clinquant.edge.app.write import STATIC
 READY = "html[data-ready], [data-code]"
 """What stands in the page once it answers, or has refused to."""
 
+KEPT = "#badge[data-state=ready]"
+"""What stands in the page once it can do without its server."""
+
 
 def need_app() -> None:
     if not (STATIC / "vendor" / "VERSION").is_file():

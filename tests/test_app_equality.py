@@ -1,4 +1,7 @@
-"""Real pictures give the same output bytes in Chromium as on the workstation, from the encoded file on, at every size."""
+"""Real pictures give the same output bytes in Chromium as on the workstation, from the encoded file on, at every size.
+
+The page is a kept one, which has threads; those of the other tests have one.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any
 import pytest
 
 from app_bundle import write_integer_bundle
-from chromium import ask, chromium, open_app, serving, start_engine
+from chromium import KEPT, ask, chromium, open_app, serving, start_engine
 from clinquant.data.decode import decode
 from clinquant.edge.app.write import write_app
 from clinquant.edge.bundle import Bundle
@@ -32,7 +35,11 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         bundle = write_integer_bundle(tmp_path_factory.mktemp("bundle"))
         write_app(bundle.path, out := tmp_path_factory.mktemp("app") / "out")
         with serving(out) as server:
-            start_engine(page := open_app(browser.new_page(), server.url))
+            page = open_app(browser.new_page(), server.url)
+            page.wait_for_selector(KEPT)
+            open_app(page, server.url)
+            assert page.evaluate("crossOriginIsolated"), "threads need it"
+            start_engine(page)
             yield Running(bundle, page)
 
 

@@ -13,12 +13,11 @@ from typing import Any
 import pytest
 
 from app_bundle import write_integer_bundle
-from chromium import chromium, open_app, serving
+from chromium import KEPT, chromium, open_app, serving
 from clinquant.edge.app.write import write_app
 from clinquant.edge.bundle import Bundle
 from tiny_bundle import write_pictures
 
-KEPT = "#badge[data-state=ready]"
 LATER = 4_000_000_000
 """A time of change after every other, so that the browser's own cache does not answer."""
 

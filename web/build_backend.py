@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
-from assemble import STATIC, assemble
+from assemble import STATIC, WEB, assemble
 from setuptools import build_meta
 from setuptools.build_meta import *  # noqa: F403
 
@@ -40,7 +40,8 @@ def _node() -> list[str]:
 
 
 def _gather() -> None:
-    if not _gathered():
+    """Anew in a tree where npm has been, so that no older app is packed; a source distribution has what it needs."""
+    if not _gathered() or (WEB / "node_modules").is_dir():
         assemble()
 
 

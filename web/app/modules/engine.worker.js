@@ -8,6 +8,9 @@ import { Refusal } from "./refusal.js";
 import { scopeDistance } from "./scope.js";
 import { sha256 } from "./sha256.js";
 
+/** More gain little on networks this small, and slow what else the device does. */
+const MOST_THREADS = 4;
+
 const BASE = new URL("../", import.meta.url);
 
 /** @type {ort.InferenceSession | undefined} */
@@ -52,7 +55,7 @@ async function startRuntime(app) {
   if ((await sha256(packed)) !== app.files[name].sha256) throw new Refusal("changed", { file: name });
   ort.env.wasm.wasmBinary = await inflate(packed, "gzip");
   ort.env.wasm.wasmPaths = { mjs: new URL("vendor/ort-wasm-simd-threaded.mjs", BASE).href };
-  ort.env.wasm.numThreads = 1;
+  ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(MOST_THREADS, navigator.hardwareConcurrency) : 1;
   ort.env.logLevel = "error";
 }
 
