@@ -202,6 +202,23 @@ def test_the_twin_computes_what_the_module_does(name: str) -> None:
             assert float((wanted - found).norm()) <= (2e-3 if name == "resnet20" else 0.1) * float(wanted.norm())
 
 
+def test_the_twin_drops_as_the_module_does() -> None:
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.5), nn.Linear(8, 2)
+    )
+    twin, given = twin_of(module), drawn(4, 16)
+    if twin is None:
+        pytest.skip("no C++ compiler here: training runs in plain torch")
+    for training in (True, False):
+        twin.train(training)
+        torch.manual_seed(1)
+        expected = forward(module, given)
+        torch.manual_seed(1)
+        assert torch.allclose(forward(twin, given), expected, atol=1e-4)
+        torch.manual_seed(2)
+        assert torch.allclose(forward(twin, given), expected, atol=1e-4) != training
+
+
 def test_attribution_is_the_squared_class_weighted_features() -> None:
     rng = np.random.default_rng(0)
     feature, weights, labels = rng.normal(size=(4, 5, 3, 2)), rng.normal(size=(3, 5)), np.array([0, 2, 1, 2])

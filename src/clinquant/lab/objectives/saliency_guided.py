@@ -15,7 +15,7 @@ from clinquant.core.errors import ClinquantError
 from clinquant.lab.objectives.divergence import divergence
 from clinquant.lab.objectives.mode import evaluating, unmoved
 from clinquant.lab.objectives.objective import Batch, Forward
-from clinquant.lab.objectives.twin import drops, twin_of
+from clinquant.lab.objectives.twin import twin_of
 
 FILLS = ("uniform", "mean")
 RANKS = ("signed", "abs")
@@ -54,7 +54,7 @@ class SaliencyGuided:
 
     def answering(self, module: nn.Module) -> nn.Module:
         """The module with the training kernels, which also shorten the pass that is there anyway."""
-        return trained(module)
+        return quicker(module)
 
     def term(self, batch: Batch) -> Tensor | None:
         """The divergence, nats, mean over the images; None before the first position is replaced."""
@@ -66,7 +66,7 @@ class SaliencyGuided:
         if self.rank == "abs":
             gradient = gradient.abs()
         masked = replaced(batch.images, least(gradient.mean(1), positions), self.fill)
-        return self.weight * divergence(batch.logits, batch.forward(unmoved(trained(batch.module)), masked))
+        return self.weight * divergence(batch.logits, batch.forward(unmoved(quicker(batch.module)), masked))
 
     def share_replaced(self, share: float) -> float:
         """k at `share` of all steps."""
@@ -86,13 +86,8 @@ def saliency(module: nn.Module, images: Tensor, labels: Tensor, forward: Forward
     return found
 
 
-def trained(module: nn.Module) -> nn.Module:
-    """What computes a training step of `module`: as `quicker`, but where dropout is to drop."""
-    return module if drops(module) else quicker(module)
-
-
 def quicker(module: nn.Module) -> nn.Module:
-    """What computes the same as `module`, with the training kernels where they fit; dropout is left out."""
+    """What computes the same as `module`, with the training kernels where they fit."""
     return twin_of(module) or module
 
 

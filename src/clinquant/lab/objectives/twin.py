@@ -22,7 +22,7 @@ LAYERS: dict[str, type[nn.Module]] = {"conv": nn.Conv2d, "linear": nn.Linear, "b
 
 
 class Twin(nn.Module):
-    """The network that `module` computes, dropout apart: batch norm, sum and clip in one kernel. It has no tensor of its own.
+    """The network that `module` computes: batch norm, sum and clip in one kernel. It has no tensor of its own.
 
     Args:
         module: whose layers bear the names of the network's nodes.
@@ -34,6 +34,7 @@ class Twin(nn.Module):
     def __init__(self, module: nn.Module, network: Network) -> None:
         super().__init__()
         self.module, self.network = module, network
+        self.dropped = {name for name, layer in module.named_modules() if isinstance(layer, nn.modules.dropout._DropoutNd)}
         self.weight_quantizers, self.activation_quantizers = nn.ModuleDict(), nn.ModuleDict()
         self.write_points: dict[str, str] = {}
         self.fused = FusedStep(self)
@@ -66,8 +67,8 @@ class Twin(nn.Module):
 
     def compute(self, node: Node, inputs: list[Tensor], weight: Tensor | None = None) -> Tensor:
         """The node's operator."""
-        if node.op == "batch_norm":
-            return torch.as_tensor(self.norm(node.name)(inputs[0]))
+        if node.op == "batch_norm" or node.name in self.dropped:
+            return torch.as_tensor(self.module.get_submodule(node.name)(inputs[0]))
         return RULES[node.op](node, inputs, self.tensors(node.name) if node.op in LAYERS else {})
 
     def answered(self, values: Mapping[str, Tensor]) -> Tensor:
@@ -87,17 +88,12 @@ _NETWORKS: WeakKeyDictionary[nn.Module, Network | None] = WeakKeyDictionary()
 """Traced once a module, without tensors, and forgotten with it."""
 
 
-def drops(module: nn.Module) -> bool:
-    """Whether `module` drops activations at random in training."""
-    return any(isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0 for layer in module.modules())
-
-
 def _network(module: nn.Module) -> Network | None:
     if library() is None:
         return None
     try:
         with evaluating(module):
-            network = trace_symbolically(module)
+            network = trace_symbolically(module, dropout=True)
     except ClinquantError:
         return None
     layers = dict(module.named_modules())

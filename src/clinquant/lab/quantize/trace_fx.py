@@ -14,8 +14,12 @@ from clinquant.core.errors import ClinquantError
 from clinquant.core.graph import Network, Node
 
 
-def trace_symbolically(module: nn.Module) -> Network:
-    """The network that `module` (in eval mode) computes, batch norm still apart. Raises as `trace`."""
+def trace_symbolically(module: nn.Module, *, dropout: bool = False) -> Network:
+    """The network that `module` (in eval mode) computes, batch norm still apart; with `dropout` its layers of that are
+    nodes too, which change nothing.
+
+    Raises as `trace`.
+    """
     try:
         graph_module = fx.symbolic_trace(module.eval())
     except Exception as error:  # fx raises many kinds, all meaning the same to the user
@@ -24,14 +28,14 @@ def trace_symbolically(module: nn.Module) -> Network:
             f"torch.fx cannot trace {type(module).__name__} ({str(error).splitlines()[0]}).",
             fix="remove control flow that depends on tensor values.",
         ) from error
-    return _Tracer(graph_module).network()
+    return _Tracer(graph_module, dropout=dropout).network()
 
 
 class _Tracer:
     """Turns fx nodes into ours, one at a time."""
 
-    def __init__(self, graph_module: fx.GraphModule) -> None:
-        self.graph_module = graph_module
+    def __init__(self, graph_module: fx.GraphModule, *, dropout: bool = False) -> None:
+        self.graph_module, self.dropout = graph_module, dropout
         self.modules = dict(graph_module.named_modules())
         self.nodes: list[Node] = []
         self.names: dict[fx.Node, str] = {}
@@ -268,6 +272,15 @@ def _alias(tracer: _Tracer, fx_node: fx.Node, module: Any = None) -> None:
     tracer.alias(fx_node)
 
 
+def _dropout(tracer: _Tracer, fx_node: fx.Node, module: nn.Module | None = None) -> None:
+    if not tracer.dropout:
+        tracer.alias(fx_node)
+    elif module is None:
+        raise ClinquantError("operator-unsupported", f"{fx_node.name}: dropout as a function.", fix="make it a layer.")
+    else:
+        tracer.add(fx_node, "affine", [_source(fx_node)], factor=1.0, term=0.0)
+
+
 def _add(tracer: _Tracer, fx_node: fx.Node) -> None:
     sources, numbers = _operands(fx_node)
     if fx_node.kwargs.get("alpha", 1) != 1:
@@ -364,8 +377,8 @@ MODULES: dict[type[nn.Module], Callable[..., None]] = {
     nn.AvgPool2d: _average_pool,
     nn.AdaptiveAvgPool2d: _global_average_pool,
     nn.Flatten: _flatten,
-    nn.Dropout: _alias,
-    nn.Dropout2d: _alias,
+    nn.Dropout: _dropout,
+    nn.Dropout2d: _dropout,
     nn.Identity: _alias,
 }
 """torch module -> rule."""
@@ -421,7 +434,7 @@ FUNCTIONS: dict[Any, Callable[..., None]] = {
     "unsqueeze": _unsqueeze,
     torch.unsqueeze: _unsqueeze,
     "expand_as": _alias,
-    F.dropout: _alias,
+    F.dropout: _dropout,
     "contiguous": _alias,
 }
 """torch function, or the name of a tensor method -> rule."""
