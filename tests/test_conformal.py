@@ -33,11 +33,11 @@ def test_quantile_is_the_conformal_one() -> None:
 def test_bounds_follow_the_definition() -> None:
     made = table(np.random.default_rng(0), 200)
     p, labels = made.probabilities, made.labels
-    lac = calibrate(made, "lac")
+    lac = calibrate(made, "lac", 0.9)
     assert lac is not None
     wrong = sorted(1 - p[i, labels[i]] for i in range(200))
     assert lac.at_least == (pytest.approx(1 - wrong[math.ceil(201 * 0.9) - 1]),) * 3
-    by_class = calibrate(made, "classwise")
+    by_class = calibrate(made, "classwise", 0.9)
     assert by_class is not None
     for k in range(3):
         own = sorted(1 - p[i, k] for i in range(200) if labels[i] == k)
@@ -59,7 +59,7 @@ def test_coverage_is_what_was_asked_for(rule: str) -> None:
     """Averaged over calibration sets the coverage is at least 90%, and hardly more than the ties and the likeliest class add."""
     random, hits, by_class = np.random.default_rng(1), [], []
     for _ in range(150):
-        sets = calibrate(table(random, 240, shares=(0.4, 0.3, 0.3)), rule)
+        sets = calibrate(table(random, 240, shares=(0.4, 0.3, 0.3)), rule, 0.9)
         assert sets is not None
         test = table(random, 300, shares=(0.4, 0.3, 0.3))
         hit = members(test.probabilities, sets, seed=int(random.integers(2**31)))[np.arange(300), test.labels]

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 def command(out: Path, strict: bool, as_json: bool, **choices: Any) -> int:
     """Do the whole job: DATA, labelled images, becomes a proven integer bundle in DIR.
 
-    DATA is a folder with one sub-folder a class, a CSV manifest (path, label, and optionally patient, split, site), a MedMNIST file or
+    DATA is a folder with one sub-folder a class, a CSV manifest (path, label, and optionally patient, split, site,
+    and columns on the patients for subgroups), a MedMNIST file or
     its name. The same command resumes a run that was stopped. Exits with 0 whatever the verdict is, unless --strict.
     """
     return build_and_tell(out, strict, as_json, choices)

@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import enum
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -156,10 +157,12 @@ def read_body(path: Path | str, *, kind: str, version: int = 1) -> dict[str, Any
 def to_json(value: Any) -> Any:
     """`value` as plain JSON types: dataclasses become objects, enumerations their values, tuples lists, paths strings.
 
-    A field is written under its name, or under `metadata["json"]` where the name is a word Python keeps for itself (`class`).
+    A field is written under its name, or under `metadata["json"]` where the name is a word Python keeps for itself (`class`). One marked
+    `metadata["omit_empty"]` is left out where it is empty.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {_key(field): to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        kept = (field for field in dataclasses.fields(value) if getattr(value, field.name) or not field.metadata.get("omit_empty"))
+        return {_key(field): to_json(getattr(value, field.name)) for field in kept}
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, Mapping):
@@ -206,7 +209,7 @@ def _build(kind: Any, value: Any, where: str) -> Any:
 def _build_dataclass(cls: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise _bad(where, cls.__name__, value)
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     fields = {_key(field): field for field in dataclasses.fields(cls)}
     for key in value:
         if key not in fields:
@@ -218,6 +221,12 @@ def _build_dataclass(cls: Any, value: Any, where: str) -> Any:
         if required and name not in value:
             raise ClinquantError("artifact-key", f"{where} lacks the key {name!r}.", fix=f"add {name!r}, or write the file again.")
     return cls(**{fields[key].name: _build(hints[fields[key].name], item, f"{where}.{key}") for key, item in value.items()})
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    """Annotations with their names resolved; a study has thousands of cases of one class."""
+    return typing.get_type_hints(cls)
 
 
 def _key(field: dataclasses.Field[Any]) -> str:

@@ -35,7 +35,7 @@ def _object(cls: Any, definitions: dict[str, Any]) -> dict[str, Any]:
         "description": (cls.__doc__ or "").split("\n")[0],
         "type": "object",
         "properties": {key: _schema(hints[name], definitions) for name, key in names.items()},
-        "required": list(names.values()),
+        "required": [names[field.name] for field in dataclasses.fields(cls) if not field.metadata.get("omit_empty")],
         "additionalProperties": False,
     }
 

@@ -131,6 +131,7 @@ def _examine(item: Item, store: Store, window: tuple[int, int]) -> _Image | Clin
         group=item.group,
         split=item.split,
         site=item.site,
+        covariates=item.covariates,
     )
     return _Image(case=case, print=fingerprint(found.pixels))
 

@@ -20,6 +20,7 @@ class Case:
         group: patient (or any unit whose images must stay together), if given.
         split: `train`, `tune` or `test` when the data came with a split.
         site: hospital or scanner, if given.
+        covariates: what else a manifest says of the image or its patient (sex, age, view ...): column -> value.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Case:
     group: str | None = None
     split: str | None = None
     site: str | None = None
+    covariates: dict[str, str] = field(default_factory=dict, metadata={"omit_empty": True})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,7 +59,8 @@ def _use(card: Card) -> Iterator[str]:
 
 def _factors(evidence: Evidence) -> Iterator[str]:
     yield f"- Independent unit of the evidence: {evidence.test.unit}."
-    yield "- Age, sex, scanner and site were looked at only where a finding below names them."
+    looked = sorted({row.covariate for row in evidence.subgroups} - {"class"})
+    yield f"- Subgroups compared: {', '.join(['class', *looked])}. Others, such as age, sex or scanner, only where they are named here."
     yield f"- Measured with {evidence.runtime} on {evidence.machine}."
 
 

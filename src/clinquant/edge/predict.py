@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 from clinquant.core.artifact import read_json, sha256_file, write_json
 from clinquant.core.errors import ClinquantError, Exit
 from clinquant.core.predictions import Predictions
+from clinquant.data.corrupt import corrupted
 from clinquant.data.pixels import Pixels
 from clinquant.data.study import Study
 from clinquant.edge.machine import machine
@@ -31,6 +33,7 @@ def predict_study(
     *,
     runtime: str = "onnxruntime",
     threads: int = 1,
+    corruption: str | None = None,
     progress: Progress | None = None,
 ) -> Predictions:
     """Predictions of `model` for the cases `ids`, one image at a time, as a device would.
@@ -38,6 +41,7 @@ def predict_study(
     Args:
         units: case id -> independent unit; a case that is not in it is a unit of its own.
         threads: of the runtime; the outputs of an integer file do not depend on it.
+        corruption: a name in `data.corrupt.CORRUPTIONS`: what every picture suffers first.
 
     Raises:
         ClinquantError: `model-unreadable`, `image-broken`, `classes-differ`.
@@ -46,7 +50,8 @@ def predict_study(
     pixels, labels = Pixels(study), {case.id: case.label for case in study.cases}
     rows = []
     for done, case in enumerate(ids, 1):
-        rows.append(session.run(pixels[case][None]).logits[0])
+        picture = pixels[case] if corruption is None else corrupted(pixels[case], corruption, case)
+        rows.append(session.run(picture[None]).logits[0])
         if progress:
             progress(done, len(ids))
     scores = np.asarray(rows, dtype=np.float32).reshape(len(ids), -1)
@@ -70,7 +75,7 @@ def predict_study(
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What a fresh process is asked to predict."""
+    """What a fresh process is asked to predict; where `corruptions` are named, one CSV for each in the folder `out`."""
 
     model: str
     study: str
@@ -79,6 +84,7 @@ class Job:
     runtime: str
     threads: int
     out: str
+    corruptions: tuple[str, ...] = ()
 
 
 def predict_fresh(
@@ -93,21 +99,50 @@ def predict_fresh(
     progress: Progress | None = None,
 ) -> Predictions:
     """As `predict_study`, in a process of its own that holds no training framework; also writes the CSV to `out`."""
+    job = _job(model, ids, units, out, runtime, threads)
+    _run_job(job, study, len(ids), progress)
+    return Predictions.read(out)
+
+
+def predict_corrupted(
+    model: Path,
+    study: Study,
+    ids: Sequence[str],
+    units: dict[str, str] | None = None,
+    *,
+    out: Path,
+    corruptions: tuple[str, ...],
+    runtime: str = "onnxruntime",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Predictions]:
+    """As `predict_fresh` for each corruption of the pictures, all in one process; writes a CSV for each to the folder `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    job = dataclasses.replace(_job(model, ids, units, out, runtime, threads), corruptions=corruptions)
+    _run_job(job, study, len(ids) * len(corruptions), progress)
+    return {name: Predictions.read(out / f"{name}.csv") for name in corruptions}
+
+
+def _job(model: Path, ids: Sequence[str], units: dict[str, str] | None, out: Path, runtime: str, threads: int | None) -> Job:
+    return Job(
+        model=str(Path(model).resolve()),
+        study="",
+        ids=tuple(ids),
+        units={case: (units or {}).get(case, case) for case in ids},
+        runtime=runtime,
+        threads=threads or os.cpu_count() or 1,
+        out=str(Path(out).resolve()),
+    )
+
+
+def _run_job(job: Job, study: Study, total: int, progress: Progress | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         study_file, job_file = Path(folder) / "study.json", Path(folder) / "job.json"
-        write_json(study_file, study, kind="study")
-        job = Job(
-            model=str(Path(model).resolve()),
-            study=str(study_file),
-            ids=tuple(ids),
-            units={case: (units or {}).get(case, case) for case in ids},
-            runtime=runtime,
-            threads=threads or os.cpu_count() or 1,
-            out=str(Path(out).resolve()),
-        )
-        write_json(job_file, job, kind="predict-job")
-        _run_process(job_file, len(ids), progress)
-    return Predictions.read(out)
+        wanted = set(job.ids)
+        cases = tuple(case for case in study.cases if case.id in wanted)
+        write_json(study_file, dataclasses.replace(study, cases=cases), kind="study")
+        write_json(job_file, dataclasses.replace(job, study=str(study_file)), kind="predict-job")
+        _run_process(job_file, total, progress)
 
 
 def _run_process(job_file: Path, total: int, progress: Progress | None) -> None:
@@ -136,12 +171,19 @@ def main(arguments: Sequence[str]) -> None:
         raise AssertionError("the prediction process must not hold torch")
     study = read_json(job.study, Study, kind="study")
 
-    def tell(done: int, total: int) -> None:
-        if done % 16 == 0 or done == total:
-            print("done", done, flush=True)
+    def predict(out: Path, corruption: str | None, before: int) -> None:
+        def tell(done: int, total: int) -> None:
+            if done % 16 == 0 or done == total:
+                print("done", before + done, flush=True)
 
-    predictions = predict_study(Path(job.model), study, job.ids, job.units, runtime=job.runtime, threads=job.threads, progress=tell)
-    predictions.write(job.out)
+        predict_study(
+            Path(job.model), study, job.ids, job.units, runtime=job.runtime, threads=job.threads, corruption=corruption, progress=tell
+        ).write(out)
+
+    if not job.corruptions:
+        predict(Path(job.out), None, 0)
+    for place, name in enumerate(job.corruptions):
+        predict(Path(job.out) / f"{name}.csv", name, place * len(job.ids))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from clinquant.evidence.metrics import Floats, Ints, Mask
 from clinquant.evidence.paired import Paired
 from clinquant.evidence.proportions import design_effect
 
-COVERAGE = 0.9
+COVERAGE = 0.95
 """Asked for by default."""
 
 FEWEST = 20

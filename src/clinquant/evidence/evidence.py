@@ -181,6 +181,71 @@ class Referred:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Subgroup:
+    """Accuracy of both files among the cases of one class, site or other covariate.
+
+    Attributes:
+        covariate, value: `class` and its name, or a column of the manifest and what stands there.
+        cases, units: in it.
+        baseline, candidate, difference: share decided right.
+        lower, upper: of the difference; all subgroups' intervals hold together.
+        p, p_holm: of no difference, bare and corrected for the number of subgroups.
+    """
+
+    covariate: str
+    value: str
+    cases: int
+    units: int
+    baseline: float
+    candidate: float
+    difference: float
+    lower: float
+    upper: float
+    p: float
+    p_holm: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corrupted:
+    """Both files on the same corrupted pixels of some test cases.
+
+    Attributes:
+        name, words: the corruption.
+        cases: test cases, drawn.
+        findings: AUC and accuracy by the margin of the claims, secondary.
+        agreement: share decided alike.
+        clean: accuracy, by the highest score, of the same cases without the corruption, by file.
+        out_of_scope: share that the card's rule would not have answered; None without a rule.
+    """
+
+    name: str
+    words: str
+    cases: int
+    findings: tuple[Finding, ...]
+    agreement: float
+    clean: dict[str, float]
+    out_of_scope: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScopeFigures:
+    """What the rule for pictures out of scope does: on test pictures, where it should not speak, and on controls, where it should.
+
+    Attributes:
+        limit: distance from the training pictures above which one is out of scope.
+        inside: share of test pictures said to be out of scope by mistake, `lower` to `upper` its interval, of `cases` pictures.
+        controls: `blank`, `noise`, `blurred`: share of such pictures said to be out of scope.
+    """
+
+    limit: float
+    inside: float
+    lower: float
+    upper: float
+    cases: int
+    controls: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class TestSet:
     """The locked test set: who is in it, and how often it has been read."""
 
@@ -209,6 +274,7 @@ class Pair:
     specificity_at: tuple[SpecificityAt, ...] = ()
     conformal: dict[str, tuple[Conformal, ...]] = field(default_factory=dict)
     referral: dict[str, Referred] = field(default_factory=dict)
+    subgroups: tuple[Subgroup, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,6 +288,9 @@ class Evidence:
         churn: `class` and `decile` (of the float's confidence) -> what changed in each stratum.
         specificity_at: with two classes, at sensitivities of .90 and .95.
         conformal, referral: by file.
+        subgroups: by class, and by site and other columns of the manifest.
+        corruptions: both files on the same corrupted pixels.
+        scope: what the rule for pictures out of scope does here.
         claims: as written down before the test set was read; `claims_sha256` is their hash.
         model: architecture, bits (as printed: `w8a8 (7-bit weights)`), target, recipe, size, parameters, initial weights.
         recipes_on_tune: what every recipe that was tried did there, in order.
@@ -255,6 +324,9 @@ class Evidence:
     specificity_at: tuple[SpecificityAt, ...] = ()
     conformal: dict[str, tuple[Conformal, ...]] = field(default_factory=dict)
     referral: dict[str, Referred] = field(default_factory=dict)
+    subgroups: tuple[Subgroup, ...] = ()
+    corruptions: tuple[Corrupted, ...] = ()
+    scope: ScopeFigures | None = None
     audits: dict[str, IntegerAudit] = field(default_factory=dict)
     external: tuple[Pair, ...] = ()
     recipes_on_tune: tuple[dict[str, str | float], ...] = ()

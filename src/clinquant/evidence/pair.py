@@ -18,6 +18,7 @@ from clinquant.evidence.metrics import confusion, sensitivity, specificity
 from clinquant.evidence.paired import pair_up
 from clinquant.evidence.referral import referred
 from clinquant.evidence.reliability import reliability
+from clinquant.evidence.subgroups import subgroups
 
 FILES = ("float", "integer")
 
@@ -34,6 +35,7 @@ def compare_pair(
     temperatures: tuple[float, float] = (1.0, 1.0),
     refer_below: tuple[float | None, float | None] = (None, None),
     sets: Mapping[str, Sequence[PredictionSets]] | None = None,
+    covariates: Mapping[str, Mapping[str, str]] | None = None,
     bootstraps: int = 2000,
     seed: int = 0,
 ) -> Pair:
@@ -52,6 +54,7 @@ def compare_pair(
         temperatures: divisors of the logits folded into each file.
         refer_below: confidences under which each file refers a case.
         sets: rules of prediction sets by file, calibrated on tune.
+        covariates: name -> case id -> value, for subgroups.
         bootstraps, seed: of the bootstrap.
 
     Raises:
@@ -87,6 +90,7 @@ def compare_pair(
             name: referred(paired, ordered[name], below, threshold, positive)
             for name, below, threshold in zip(FILES, refer_below, thresholds, strict=True)
         },
+        subgroups=subgroups(paired, covariates or {}, thresholds, positive),
     )
 
 

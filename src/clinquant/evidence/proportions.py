@@ -89,10 +89,10 @@ class Proportion:
             times: as many units as were seen, with the same shares of flips, for planning.
         """
         if differences is None:
-            return self._score(times)
+            return self.score(times)
         drawn = percentile_interval(differences, self.units, self.confidence).projected(self.difference, times)
         widened = allow_unseen(drawn, self.difference, [Stratum(times * self.units)], self.confidence)
-        return widened.union(self._score(times / self.design_effect))
+        return widened.union(self.score(times / self.design_effect))
 
     def needed_without_cases(self, margin: float) -> int | None:
         """Units that would decide at best, said where the test set has none."""
@@ -113,7 +113,8 @@ class Proportion:
         ends = {"bootstrap_lower": drawn.lower, "bootstrap_upper": drawn.upper}
         return {**flips, **ends, "unseen": unseen, "design_effect": self.design_effect}
 
-    def _score(self, times: float) -> Interval:
+    def score(self, times: float) -> Interval:
+        """Tango's interval were there `times` as many cases with the same shares of flips."""
         return tango_interval(times * self.lost, times * self.gained, times * len(self.cases), self.confidence)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +33,7 @@ from clinquant.lab.mixed import LayerWidth
 from clinquant.lab.quantize.losses import LayerLoss
 from clinquant.lab.recipe import Trial
 from clinquant.lab.run import Run
+from clinquant.lab.stress import scope_figures, stress
 
 FILES = ("float", "integer")
 
@@ -104,23 +106,16 @@ def prove(
     others = tuple(_external(run, other, claims, cards, sets, name) for name, other in external.items())
     with run.narrator.progress("time both files"):
         latency = bench({file: run.path(f"{file}.onnx") for file in FILES}, cards["integer"].preprocess.size)
+    unit = "patient" if pair.test.unit == "image" else pair.test.unit
+    corruptions = stress(run, study, split, cards, claims.claims[0].margin, unit)
     audits = {file: integer_audit(run.path(f"{file}.onnx"), cards["integer"].preprocess.size) for file in FILES}
     trials = read_json(run.path("recipes.json"), Trials, kind="recipes")
     fidelity = explain()
     return Evidence(
-        verdict=pair.verdict,
+        **{field.name: getattr(pair, field.name) for field in dataclasses.fields(Pair)},
         summary=summarise(pair.findings),
-        findings=pair.findings,
-        agreement=pair.agreement,
-        flips=pair.flips,
-        confusion=pair.confusion,
-        reliability=pair.reliability,
-        operating_points=pair.operating_points,
-        churn=pair.churn,
-        specificity_at=pair.specificity_at,
-        conformal=pair.conformal,
-        referral=pair.referral,
-        test=pair.test,
+        corruptions=corruptions,
+        scope=scope_figures(study, split, cards["integer"]),
         claims=claims.claims,
         claims_sha256=sha256_json(claims),
         classes=study.classes,
@@ -221,7 +216,18 @@ def _pair(
         temperatures=(cards["float"].temperature, cards["integer"].temperature),
         refer_below=(cards["float"].refer_below, cards["integer"].refer_below),
         sets=sets,
+        covariates=covariates_of(study),
     )
+
+
+def covariates_of(study: Study) -> dict[str, dict[str, str]]:
+    """Site and every other covariate of the study: name -> case id -> value."""
+    found: dict[str, dict[str, str]] = {}
+    for case in study.cases:
+        values = case.covariates | ({} if case.site is None else {"site": case.site})
+        for name, value in values.items():
+            found.setdefault(name, {})[case.id] = value
+    return dict(sorted(found.items()))
 
 
 def _model(run: Run, card: Card, recipe: str) -> dict[str, str | int | float | None]:

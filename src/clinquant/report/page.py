@@ -28,6 +28,7 @@ from clinquant.report.sections.keyfigures import key_figures
 from clinquant.report.sections.provenance import model_rows, parent_rows, plan_rows, provenance, reads
 from clinquant.report.sections.recipes import layers, recipes
 from clinquant.report.sections.speed import TYPE_COLUMNS, integers, measures
+from clinquant.report.sections.stress import stress
 from clinquant.report.sections.trust import churned, trust
 from clinquant.report.sections.verdict import outcome, test_set
 from clinquant.report.wording import counted, plain
@@ -93,6 +94,7 @@ def render(
             explanations=explanations(evidence, predictions, images, class_maps, float_maps),
             trust=trust(evidence),
             churned=churned(evidence),
+            stress=stress(evidence),
             measures=measures(evidence),
             integers=integers(evidence),
             type_columns=TYPE_COLUMNS,

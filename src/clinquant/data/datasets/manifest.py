@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clinquant.core.errors import ClinquantError
+from clinquant.data.covariates import covariates
 from clinquant.data.datasets.folder import FileStore
 from clinquant.data.datasets.listing import Item, Listing, Say
 from clinquant.data.role import ROLES, role
@@ -17,7 +18,10 @@ from clinquant.data.table import Table, read_table
 
 @dataclass(frozen=True)
 class Manifest:
-    """Columns `path` and `label`; optionally `patient` or `group`, `split`, `site`. Paths are relative to the CSV's folder."""
+    """Columns `path` and `label`; optionally `patient` or `group`, `split`, `site`, and covariates of the patients (`data.covariates`).
+
+    Paths are relative to the CSV's folder.
+    """
 
     def accepts(self, data: str) -> bool:
         """True for a path that ends in `.csv`."""
@@ -47,8 +51,10 @@ def _items(table: Table, paths: list[str], labels: list[int]) -> tuple[Item, ...
     groups = table.optional("patient") or table.optional("group") or [None] * len(paths)
     splits = split_column(table) or [None] * len(paths)
     sites = table.optional("site") or [None] * len(paths)
-    rows = zip(paths, labels, groups, splits, sites, strict=True)
-    items = (Item(id=path, label=label, group=group, split=side, site=site) for path, label, group, side, site in rows)
+    rows = zip(paths, labels, groups, splits, sites, covariates(table), strict=True)
+    items = (
+        Item(id=path, label=label, group=group, split=side, site=site, covariates=more) for path, label, group, side, site, more in rows
+    )
     return tuple(sorted(items, key=lambda item: item.id))
 
 

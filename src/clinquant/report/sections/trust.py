@@ -130,8 +130,8 @@ def _referral(evidence: Evidence) -> Grid | None:
         return None
     change = both["integer"].referred - both["float"].referred
     return Grid(
-        caption=f"Referral to a person below a confidence chosen on the tuning set, for each file by itself; the integer file refers "
-        f"{signed(100 * change, 1)} percentage points more than the float file.",
+        caption="Referral to a person below a confidence chosen on the tuning set, for each file by itself; the integer file refers "
+        f"{abs(100 * change):.1f} percentage points {'less' if change < 0 else 'more'} than the float file.",
         columns=("File", "Refers below", "Referred", "Error of all", "Error of those answered"),
         rows=tuple(
             (
