@@ -98,6 +98,15 @@ def test_axe_finds_nothing_where_the_app_refuses(running: Running, theme: str) -
     page.context.close()
 
 
+def test_axe_finds_nothing_while_files_are_checked(running: Running) -> None:
+    page = running.page.context.browser.new_context().new_page()
+    page.route("**/bundle/card.json", lambda route: None)
+    page.goto(running.url)
+    page.wait_for_selector("progress")
+    assert violations(page) == []
+    page.context.close()
+
+
 def test_axe_finds_nothing_in_the_dialog(running: Running) -> None:
     page = running.page
     show(page, "history")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,6 +96,22 @@ def test_a_picture_becomes_a_result(page: Any, server: Server, tmp_path: Path) -
     words = page.inner_text("main")
     assert ("dark" in words or "bright" in words) and "%" in words and "20 patients" in words
     assert "Not for diagnosis" in page.inner_text("footer")
+
+
+@pytest.mark.parametrize("kind", ["drop", "paste"])
+def test_pictures_are_dropped_and_pasted(page: Any, server: Server, kind: str) -> None:
+    open_app(page, server.url)
+    script = """([text, kind]) => {
+      const data = new DataTransfer();
+      data.items.add(new File([Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))], "a.png", { type: "image/png" }));
+      const options = { bubbles: true, cancelable: true };
+      const dropped = new DragEvent("drop", { ...options, dataTransfer: data });
+      const pasted = new ClipboardEvent("paste", { ...options, clipboardData: data });
+      const event = kind === "drop" ? dropped : pasted;
+      document.querySelector("main").dispatchEvent(event);
+    }"""
+    page.evaluate(script, [base64.b64encode(encoded(Image.fromarray(colourful()), "PNG")).decode(), kind])
+    page.wait_for_selector(".decision")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])

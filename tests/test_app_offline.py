@@ -187,6 +187,27 @@ def test_an_older_bundle_is_refused_even_where_the_kept_one_is_gone(context: Any
         assert page.get_attribute("[data-code]", "data-code") == "older"
 
 
+def test_a_browser_that_discarded_everything_starts_anew(context: Any, app: Path, bundles: tuple[Bundle, Bundle]) -> None:
+    with serving(app) as server:
+        page = open_app(context.new_page(), server.url)
+        page.wait_for_selector(KEPT)
+        page.evaluate("async () => { for (const name of await caches.keys()) await caches.delete(name) }")
+        write_app(bundles[1].path, app)
+        page = open_app(page, server.url)
+        assert "Bundle version 2 " in version(page)
+        page.wait_for_selector(KEPT)
+    assert "Bundle version 2 " in version(open_app(page, server.url))
+
+
+def test_the_page_says_that_it_is_offline(context: Any, app: Path) -> None:
+    with serving(app) as server:
+        page = open_app(context.new_page(), server.url)
+        page.wait_for_selector(KEPT)
+        assert page.inner_text("#badge") == "Works offline"
+        context.set_offline(True)
+        page.wait_for_selector("text=Offline, works as always")
+
+
 def test_the_history_is_kept_exported_deleted_and_its_loss_told(context: Any, app: Path, pictures: list[Path]) -> None:
     with serving(app) as server:
         page = open_app(context.new_page(), server.url)

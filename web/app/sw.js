@@ -6,7 +6,7 @@ const NOTES = "clinquant-notes";
 self.addEventListener("install", (event) => event.waitUntil(install()));
 self.addEventListener("activate", (event) => event.waitUntil(activate()));
 self.addEventListener("fetch", (event) => event.respondWith(respond(event.request)));
-self.addEventListener("message", (event) => event.waitUntil(fill().then((state) => event.source.postMessage(state))));
+self.addEventListener("message", (event) => event.waitUntil(refill().then((state) => event.source.postMessage(state))));
 
 /** A first release comes by itself; another one only when the user chose it, and never an older bundle. */
 async function install() {
@@ -42,6 +42,17 @@ async function fill() {
     else missing.push(name);
   }
   return { release: RELEASE.release, missing };
+}
+
+/** As `fill`; not where everything was discarded and the server has another release by now, which another worker will hold. */
+async function refill() {
+  const url = new URL("app.json", self.registration.scope).href;
+  const other = !(await holdsPage()) && !(await intact(url, await get(url, "reload"), RELEASE.files["app.json"]));
+  return other ? { release: RELEASE.release, missing: ["app.json"] } : fill();
+}
+
+async function holdsPage() {
+  return Boolean(await (await caches.open(HELD)).match(new URL("index.html", self.registration.scope).href));
 }
 
 async function get(url, cache) {
@@ -83,7 +94,10 @@ function type(url) {
   return TYPES[url.split("?")[0].split(".").pop()] ?? "application/octet-stream";
 }
 
-/** From the release that is held; the network is asked only for `app.json?offered` (is there an update?) and for what was evicted. */
+/**
+ * From the release that is held; the network is asked only for `app.json?offered` (is there an update?) and for what was evicted.
+ * Where the page itself was evicted nothing is held any more: then the network answers, as on a first visit.
+ */
 async function respond(request) {
   const url = new URL(request.url);
   if (url.origin !== self.location.origin || request.method !== "GET") return Response.error();
@@ -93,6 +107,7 @@ async function respond(request) {
   if (!sha256) return new Response("not part of this app", { status: 404 });
   const file = new URL(path, self.registration.scope).href;
   const held = await (await caches.open(HELD)).match(file);
+  if (!held && !(await holdsPage())) return fetch(request);
   return held ?? (await intact(file, await get(file, "reload"), sha256)) ?? Response.error();
 }
 

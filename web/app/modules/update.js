@@ -17,6 +17,7 @@ export async function keepRelease(tell) {
     first?.addEventListener("statechange", () => first.state === "redundant" && !registration.active && tell("failed"));
     await navigator.serviceWorker.ready;
     registration.active?.postMessage("fill");
+    navigator.serviceWorker.addEventListener("controllerchange", () => registration.active?.postMessage("fill"));
   } catch {
     tell(navigator.serviceWorker.controller ? "ready" : "failed");
   }
