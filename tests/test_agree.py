@@ -21,7 +21,6 @@ from clinquant.edge.agree.targets import TARGETS, target_module
 from clinquant.edge.agree.targets.arm64 import environment_folder
 from clinquant.edge.bundle import Bundle
 from clinquant.edge.machine import cpu_features
-from pictures import scene
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +36,13 @@ def installed(name: str) -> None:
 @pytest.mark.parametrize("name", TARGETS)
 def test_real_images_give_the_same_bytes(name: str, bundle: Bundle, shared_data: Path) -> None:
     installed(name)
-    found = agree(bundle, [name], [str(shared_data / "kermany_cxr_orig_sample")], limit=8)
+    found = agree(bundle, [name], [str(shared_data / "kermany_cxr_orig_sample")], limit=4)
     compared = found.targets[0]
-    assert found.images == 8 and compared.bytes > 8 * 2 * 4 and compared.runtime.startswith("onnxruntime")
+    assert found.images == 4 and compared.bytes > 4 * 2 * 4 and compared.runtime.startswith("onnxruntime")
     assert (compared.agrees, compared.differing_bytes, compared.largest) == (True, 0, 0.0)
 
 
-@pytest.mark.parametrize("name", ["x86-no-vnni", "arm64", "wasm-node"])
+@pytest.mark.parametrize("name", ["arm64", "wasm-node"])
 def test_packed_weights_too(name: str, tmp_path: Path) -> None:
     """4-bit weights, which the browser's runtime takes widened; the golden vectors' pictures."""
     installed(name)
@@ -55,7 +54,7 @@ def write_full_range(path: Path) -> Path:
     """A convolution with weights of the full 8 bits: on processors that add pairs in 16 bits its sums saturate."""
     weights = np.full((8, 3, 3, 3), 127, np.int8)
     constants = {
-        "one": np.float32(1.0), "zero": np.uint8(0), "scale": np.float32(0.001), "none": np.int8(0), "weights": weights,
+        "one": np.float32(1.0), "zero": np.uint8(0), "scale": np.float32(0.0002), "none": np.int8(0), "weights": weights,
         "large": np.float32(1.0), "sizes": np.array([16, 16], np.int64),
     }  # fmt: skip
     names = ["nchw", "one", "zero", "weights", "scale", "none", "large", "zero"]
@@ -77,7 +76,7 @@ def write_full_range(path: Path) -> Path:
 def test_a_file_that_is_not_portable_is_found_out(tmp_path: Path) -> None:
     """The control: weights of the full range are why the portable form has 7 bits."""
     installed("x86-no-vnni")
-    pictures = [scene(seed, 32) for seed in range(2)]
+    pictures = [np.random.default_rng(seed).integers(180, 256, (32, 32, 3), dtype=np.uint8) for seed in range(2)]
     compared = compare_file(write_full_range(tmp_path / "full.onnx"), pictures, ["native", "x86-no-vnni"]).targets
     assert compared[0].agrees and not compared[1].agrees and compared[1].differing_bytes > 0
 
@@ -86,13 +85,13 @@ def test_a_file_that_is_not_portable_is_found_out(tmp_path: Path) -> None:
 def changed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Targets get a file of which one weight is another."""
 
-    def other(module: object, file: Path, place: Path) -> bytes:
+    def other(module: object, file: Path, place: Path) -> tuple[bytes, bool]:
         model = onnx.load(str(file))
         largest = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
         codes = bytearray(largest.raw_data)
         codes[len(codes) // 2] ^= 0x1F
         largest.raw_data = bytes(codes)
-        return bytes(model.SerializeToString())
+        return model.SerializeToString(), True
 
     monkeypatch.setattr(verb, "_file_for", other)
     yield
@@ -139,7 +138,7 @@ def test_an_arm_environment_without_a_runtime_is_named(tmp_path: Path, monkeypat
 
 
 def test_a_target_that_fails_says_why(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verb, "_file_for", lambda *_: b"no model")
+    monkeypatch.setattr(verb, "_file_for", lambda *_: (b"no model", True))
     with pytest.raises(ClinquantError) as caught:
         agree(bundle, ["native"])
     assert caught.value.code == "target-failed" and "cannot open" in caught.value.message

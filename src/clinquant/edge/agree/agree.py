@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from clinquant.core.artifact import sha256_file
 from clinquant.data.decode import decode
-from clinquant.edge.agree.job import outputs, read_answers, write_job
+from clinquant.edge.agree.job import OUTPUTS, outputs, read_answers, write_job
 from clinquant.edge.agree.process import answered, failed
 from clinquant.edge.agree.replay import replay
 from clinquant.edge.agree.targets import TARGETS, Target, target_module
@@ -37,7 +37,7 @@ class Compared:
         runtime, machine: that answered.
         bytes: of all outputs.
         differing_bytes, differing_images: how many differ.
-        largest: greatest difference of a value, as a share of the largest value of that image's outputs.
+        largest: greatest difference of a value, as a share of the largest value of the same output.
     """
 
     target: str
@@ -119,7 +119,8 @@ def compare_file(
             if (reason := reasons[name]) is not None:
                 found.append(Compared(target=name, agrees=None, not_run=reason))
                 continue
-            folder = write_job(Path(place) / name, _file_for(module, model, Path(place)), pictures, threads=module.THREADS)
+            file, optimise = _file_for(module, model, Path(place))
+            folder = write_job(Path(place) / name, file, pictures, threads=module.THREADS, optimise=optimise)
             module.answer(folder, _counting(folder, done, total, progress))
             found.append(_compared(name, here, folder, len(pictures), islands))
             done += len(pictures)
@@ -142,13 +143,13 @@ def _pictures(bundle: Bundle, images: Sequence[str], limit: int) -> list[NDArray
     return [decode(path.read_bytes(), bundle.card.grey_window, name=str(path)) for path in chosen]
 
 
-def _file_for(module: Target, model: Path, place: Path) -> bytes:
-    """The model file as the target takes it: in a browser the app runs packed weights widened, the same codes."""
+def _file_for(module: Target, model: Path, place: Path) -> tuple[bytes, bool]:
+    """The model file as the target takes it, and whether its graph may be optimised: in a browser both are the app's choice."""
     if module.WEB and find_spec("clinquant.edge.app") is not None:
-        widened = place / "widened.onnx"
-        if import_module("clinquant.edge.app.expanded").expand(model, widened):
-            return widened.read_bytes()
-    return model.read_bytes()
+        own = place / "browser.onnx"
+        chosen = import_module("clinquant.edge.app.browser_model").write_browser_model(model, own)
+        return (own if chosen.own_file else model).read_bytes(), chosen.optimise
+    return model.read_bytes(), True
 
 
 def _counting(folder: Path, done: int, total: int, progress: Progress | None) -> Callable[[], None]:
@@ -159,11 +160,12 @@ def _compared(name: str, here: Path, there: Path, images: int, islands: bool) ->
     answers, size, bytes_differing, images_differing, largest = read_answers(there), 0, 0, 0, 0.0
     for index in range(images):
         expected, found = outputs(here, index), outputs(there, index)
-        if len(expected) != len(found):
-            raise failed(name, f"picture {index} has {len(found)} bytes of output, here {len(expected)}")
-        different = int((np.frombuffer(expected, np.uint8) != np.frombuffer(found, np.uint8)).sum())
-        size, bytes_differing, images_differing = size + len(expected), bytes_differing + different, images_differing + bool(different)
-        largest = max(largest, _difference(np.frombuffer(expected, "<f4"), np.frombuffer(found, "<f4")))
+        if {output: len(values) for output, values in expected.items()} != {output: len(values) for output, values in found.items()}:
+            raise failed(name, f"picture {index} has other outputs than here")
+        different = sum(int((np.frombuffer(expected[each], "u1") != np.frombuffer(found[each], "u1")).sum()) for each in expected)
+        size, bytes_differing = size + sum(map(len, expected.values())), bytes_differing + different
+        images_differing += bool(different)
+        largest = max(largest, *(_difference(expected[each], found[each], OUTPUTS[each]) for each in expected))
     return Compared(
         target=name,
         agrees=largest <= TOLERANCE if islands else bytes_differing == 0,
@@ -176,8 +178,9 @@ def _compared(name: str, here: Path, there: Path, images: int, islands: bool) ->
     )
 
 
-def _difference(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+def _difference(expected: bytes, found: bytes, kind: str) -> float:
     """Greatest difference as a share of the greatest expected value; infinite where a value is not finite."""
-    if not np.isfinite(found).all():
+    a, b = (np.frombuffer(values, kind).astype(np.float64) for values in (expected, found))
+    if not np.isfinite(b).all():
         return float("inf")
-    return float(np.abs(expected.astype(np.float64) - found).max() / max(float(np.abs(expected).max()), np.finfo(np.float32).tiny))
+    return float(np.abs(a - b).max() / max(float(np.abs(a).max()), np.finfo(np.float32).tiny))

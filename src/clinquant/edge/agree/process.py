@@ -50,7 +50,7 @@ def _watch(process: subprocess.Popen[bytes], folder: Path, waiting: Waiting) -> 
 
 def answered(folder: Path) -> int:
     """Pictures that have been answered so far."""
-    return sum(1 for _ in folder.glob("*.logits.f32"))
+    return sum(1 for _ in folder.glob("*.logits.bin"))
 
 
 def failed(who: str, why: str) -> ClinquantError:

@@ -22,10 +22,10 @@ def replay(folder: Path, machine: str) -> None:
     for index, picture in enumerate(job.pictures):
         pixels = np.fromfile(folder / picture.file, dtype=np.uint8).reshape(1, picture.height, picture.width, 3)
         answered = session.run(pixels)
-        for name in OUTPUTS:
+        for name, kind in OUTPUTS.items():
             values = getattr(answered, name)
             if values is not None:
-                output_file(folder, index, name).write_bytes(values.astype("<f4").tobytes())
+                output_file(folder, index, name).write_bytes(values.astype(kind).tobytes())
     write_json(folder / ANSWERS, Answers(runtime=session.runtime, machine=machine), kind="agree-answers")
 
 

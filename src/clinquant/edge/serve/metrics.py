@@ -15,6 +15,10 @@ SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Upper ends of the histogram's buckets: from a small network on a workstation to a large picture on a Raspberry Pi."""
 
 
+OUT_OF_SCOPE = "(out of scope)"
+"""In place of a class where none was named."""
+
+
 class Metrics:
     """The counters of one server."""
 

@@ -25,7 +25,7 @@ class Target(Protocol):
     """What the module of a target offers."""
 
     WEB: bool
-    """Whether it takes the file that the tablet app runs: packed weights widened."""
+    """Whether it takes the file that the tablet app runs in place of the bundle's: widened weights, and integers in float kernels."""
 
     THREADS: int
     """Of its runtime."""
