@@ -1,7 +1,9 @@
 """The tablet app of a bundle in headless Chromium: bytes of the first load, time to ready, time to a result, frames a second, memory.
 
     python -m benchmarks.app --bundle run/bundle --images ../shared/data/kermany_cxr_orig_sample --out benchmarks/results/app.csv
+        --same ../shared/data/kermany_cxr_orig_sample --same ../shared/data/kermany_cxr_224 --same ../shared/data/busi_256
 
+Output bytes are compared with the workstation's on up to 200 pictures of each `--same`, evenly spaced.
 Times are of one page on this machine, medians with minimum and maximum; `slow` stops every process of the browser five sixths of the
 time (SIGSTOP and SIGCONT, 60 ms a turn), workers included, which the browser's own throttling leaves out. Made for Linux. A result is
 timed from choosing the file to its words on the page. Needs playwright and chromium.
@@ -25,15 +27,18 @@ from typing import Any
 
 from benchmarks.rows import Rows
 
+from clinquant.data.decode import decode
 from clinquant.edge.answer import find_images
 from clinquant.edge.app import write_app
+from clinquant.edge.runtimes.onnxruntime import OnnxRuntimeSession
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from chromium import KEPT, Memory, chromium, open_app, serving
+from chromium import KEPT, Memory, ask, chromium, open_app, serving, start_engine
 
 CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 SLOWER = 6
+MOST_COMPARED = 200
 TURN = 0.06
 """Seconds in which a slowed process runs once and rests once."""
 
@@ -134,12 +139,25 @@ def growth(page: Any, memory: Memory, images: list[Path], count: int) -> int:
     return memory.bytes - before
 
 
+def differing(page: Any, bundle: Path, images: list[Path]) -> int:
+    """Pictures whose outputs have other bytes than on the workstation."""
+    session = OnnxRuntimeSession(bundle / "model.onnx")
+    start_engine(page)
+    count = 0
+    for image in images:
+        data = image.read_bytes()
+        expected, found = session.run(decode(data)[None]), ask(page, data)
+        class_map = None if expected.class_map is None else expected.class_map.tobytes().hex()
+        count += (found.get("logits"), found.get("classMap")) != (expected.logits.tobytes().hex(), class_map)
+    return count
+
+
 def spread(values: list[float], digits: int = 0) -> dict[str, object]:
     """Median, minimum and maximum."""
     return {"value": round(statistics.median(values), digits), "minimum": round(min(values), digits), "maximum": round(max(values), digits)}
 
 
-def measure(bundle: Path, images: list[Path], rows: Rows, folder: Path) -> None:
+def measure(bundle: Path, images: list[Path], same: list[Path], rows: Rows, folder: Path) -> None:
     """Adds the rows."""
     app = write_app(bundle, folder / "app")
     key = {"bundle": bundle.resolve().parent.name, "runtime": app.runtime, "model_bytes": app.files[app.model].bytes}
@@ -155,6 +173,11 @@ def measure(bundle: Path, images: list[Path], rows: Rows, folder: Path) -> None:
             rows.add(key | {"measure": f"file to result, {SLOWER} times slower", "unit": "ms", **spread(results(page, images[:8]))})
         rows.add(key | {"measure": "camera", "unit": "frames a second", "value": round(frames(page), 1)})
         rows.add(key | {"measure": "heap after 200 pictures more", "unit": "bytes", "value": growth(page, memory, images, 200)})
+        for place in same:
+            found = find_images([str(place)])
+            some = found[:: max(1, len(found) // MOST_COMPARED)][:MOST_COMPARED]
+            measured = f"pictures of {place.name}, of {len(some)}, with other bytes than natively"
+            rows.add(key | {"measure": measured, "unit": "pictures", "value": differing(page, bundle, some)})
 
 
 def main() -> None:
@@ -162,12 +185,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--same", type=Path, action="append", default=[])
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
     if shutil.which("chromium") is None:
         sys.exit("error: chromium is not installed. fix: apt-get install chromium")
     with tempfile.TemporaryDirectory() as folder:
-        measure(asked.bundle, find_images([str(asked.images)]), Rows(asked.out, ("bundle", "measure", "unit")), Path(folder))
+        measure(asked.bundle, find_images([str(asked.images)]), asked.same, Rows(asked.out, ("bundle", "measure", "unit")), Path(folder))
 
 
 if __name__ == "__main__":

@@ -81,6 +81,17 @@ def test_ten_of_ten_pictures_are_answered_with_the_server_dead(context: Any, app
     assert {url for url in asked if not url.startswith((server.url, "blob:" + server.url))} == set()
 
 
+def test_nothing_keeps_a_browser_from_installing_it(context: Any, app: Path) -> None:
+    with serving(app) as server:
+        page = open_app(context.new_page(), server.url)
+        page.wait_for_selector(KEPT)
+        session = context.new_cdp_session(page)
+        manifest = session.send("Page.getAppManifest")
+        assert manifest["url"] == server.url + "app.webmanifest" and manifest["errors"] == []
+        errors = session.send("Page.getInstallabilityErrors")["installabilityErrors"]
+        assert {error["errorId"] for error in errors} <= {"in-incognito"}
+
+
 def test_an_installed_app_is_ready_within_three_seconds(context: Any, app: Path) -> None:
     with serving(app) as server:
         open_app(context.new_page(), server.url).wait_for_selector(KEPT)
