@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from clinquant.core.predictions import Predictions
+from clinquant.core.sets import PredictionSets
 from clinquant.data.audit import Audit
 from clinquant.data.balance import Sizes
 from clinquant.data.split import Split
@@ -131,6 +132,12 @@ def _pair(name: str, tables: dict[str, Predictions], classes: Sequence[str], see
         rule="youden" if two else "argmax",
         positive=1 if two else None,
         temperatures=(1.2, 1.25),
+        refer_below=(0.62, 0.6),
+        sets={file: [PredictionSets(rule="lac", coverage=0.95, at_least=(0.2,) * len(classes), cases=85)] for file in tables},
+        covariates={
+            "sex": {case: "FM"[len(case) % 2] for case in tables["float"].ids},
+            "<b>site": dict.fromkeys(tables["float"].ids[::2], "</td>"),
+        },
         bootstraps=200,
         seed=seed,
     )

@@ -17,6 +17,8 @@ from clinquant.data.study import Study
 from clinquant.evidence.claims import Role
 from clinquant.evidence.evidence import Evidence
 from clinquant.report.sections.audit import finds, power_rows
+from clinquant.report.sections.change import change
+from clinquant.report.sections.checklist import checklists
 from clinquant.report.sections.confusion import confusions
 from clinquant.report.sections.curves import curves
 from clinquant.report.sections.dataset import dataset
@@ -95,6 +97,8 @@ def render(
             trust=trust(evidence),
             churned=churned(evidence),
             stress=stress(evidence),
+            change=change(evidence, split, plan),
+            checklists=checklists(evidence, audit, study, split, plan),
             measures=measures(evidence),
             integers=integers(evidence),
             type_columns=TYPE_COLUMNS,
