@@ -138,6 +138,29 @@ SECTIONS: tuple[tuple[str, str, str, Callable[[list[Row]], str]], ...] = (
             "wasm_mixed_ms",
         ),
     ),
+    (
+        "agree",
+        "The same bytes elsewhere",
+        "Bytes of logits and class maps that differ from this machine's, real images, random weights; see [agree.md](agree.md).",
+        plain("architecture", "bits", "target", "images", "bytes", "differing_bytes", "runtime_here", "runtime", "target_machine"),
+    ),
+    (
+        "serve",
+        "The server under load",
+        "Clients that send the next image as soon as the last is answered, on the server's own machine, which other work kept busy.",
+        plain(
+            "architecture",
+            "clients",
+            "requests",
+            "lost",
+            "different_answers",
+            "p50_ms",
+            "p99_ms",
+            "p99_over_p50",
+            "resident_mb_early",
+            "resident_mb_late",
+        ),
+    ),
     ("calibration", "Calibration", "Time in float passes, and memory.", lambda rows: plain(*list(rows[0])[:10])(rows)),
 )
 

@@ -22,7 +22,7 @@ class Limits:
     """
 
     upload_bytes: int = 20_000_000
-    pixels: int = 40_000_000
+    pixels: int = 25_000_000
     queue: int = 16
     upload_seconds: float = 30.0
     header_bytes: int = 16_384

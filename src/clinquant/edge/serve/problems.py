@@ -25,7 +25,9 @@ PROBLEMS: dict[str, Kind] = {
     "upload-cut": Kind(400, "The upload ended early"),
     "upload-timeout": Kind(408, "The upload took too long"),
     "upload-too-large": Kind(413, "The upload is too large"),
-    "image-too-large": Kind(413, "The picture has too many pixels", "send a smaller picture."),
+    "image-too-large": Kind(
+        413, "The picture has too many pixels", "send a smaller picture, or start the server with a larger --max-pixels."
+    ),
     "upload-type": Kind(415, "The upload is of another type"),
     "image-broken": Kind(422, "The image cannot be decoded", ANOTHER_IMAGE),
     "image-mode": Kind(422, "The image has no agreed grey levels"),
