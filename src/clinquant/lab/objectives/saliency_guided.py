@@ -94,7 +94,10 @@ def quicker(module: nn.Module) -> nn.Module:
 def least(saliency: Tensor, positions: int) -> Tensor:
     """bool [n, h, w]: the `positions` least salient of every image of float32 [n, h, w]."""
     flat = saliency.flatten(1)
-    lowest = flat.topk(positions, dim=1, largest=False, sorted=False).indices
+    if flat.device.type == "cpu":  # numpy selects in a third of the time
+        lowest = torch.from_numpy(np.argpartition(flat.numpy(), positions - 1, axis=1)[:, :positions])
+    else:
+        lowest = flat.topk(positions, dim=1, largest=False, sorted=False).indices
     return torch.zeros_like(flat, dtype=torch.bool).scatter_(1, lowest, True).view_as(saliency)
 
 

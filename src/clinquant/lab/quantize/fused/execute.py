@@ -1,7 +1,7 @@
 """A network's forward with a gradient: with the kernels wherever they fit, and its own rules elsewhere.
 
-In training mode batch norm takes the statistics of the batch. In evaluation mode it is folded into the convolution before it, and weights
-are constants: what is left to learn there is what the image does.
+In training mode batch norm takes the statistics of the batch. In evaluation mode it is a factor and an offset, and all that is learnt in
+training is constant: what is asked there is what the image does.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from clinquant.core.graph import Network, Node
-from clinquant.lab.quantize.execute import RULES
 from clinquant.lab.quantize.fake_quant import LSQ, PACT, LSQPlus
 from clinquant.lab.quantize.fused.build import library
 from clinquant.lab.quantize.fused.operators import ABSENT, NARROW, OWN, Clip, Learner, activation, can_fuse, weights
@@ -73,10 +72,6 @@ class FusedStep:
             for name in node.inputs:
                 if (key := module.narrow(name, node)) is not None:
                     self.copied.setdefault(name, key)
-        readers = module.network.consumers()
-        norms = [node for node in module.network if node.op == "batch_norm"]
-        convs = {norm.inputs[0]: norm.name for norm in norms if len(readers[norm.inputs[0]]) == 1}
-        self.folds = {name: norm for name, norm in convs.items() if _is_foldable(module.network[name])}
         self.weighted = [name for name in sorted(module.inner) if _learns_weight_step(module.weight_quantizers[module.key(name)])]
 
     @staticmethod
@@ -95,9 +90,6 @@ class FusedStep:
                 self.chain(module, self.chains[node.name], values, copies)
             elif node.name not in self.inside:
                 inputs = [self.read(module, name, node, values, copies) for name in node.inputs] or [x]
-                if not module.training and node.name in self.folds:
-                    values[node.name] = self.folded(module, node, inputs, on_grid.get(node.name))
-                    continue
                 values[node.name] = module.written(node, module.compute(node, inputs, on_grid.get(node.name)))
         return module.answered(values)
 
@@ -122,23 +114,6 @@ class FusedStep:
             layers.append((weight, quantizer))
         return dict(zip(self.weighted, weights(layers, torch.bfloat16 if half else torch.float32), strict=True)) if layers else {}
 
-    @torch.no_grad()
-    def folding(self, module: Computed, conv: Node, weight: Tensor | None) -> dict[str, Tensor]:
-        """A convolution's weight and bias with its batch norm folded in, as running statistics have it."""
-        own, norm = module.tensors(conv.name), module.norm(self.folds[conv.name])
-        assert norm.running_mean is not None and norm.running_var is not None
-        if weight is None:
-            weight = own["weight"]
-            if conv.name in module.inner:
-                weight = module.weight_quantizers[module.key(conv.name)](weight)
-        factor = norm.weight * (norm.running_var + norm.eps).rsqrt()
-        bias = norm.bias + (own.get("bias", 0) - norm.running_mean) * factor
-        return {"weight": weight * factor[:, None, None, None], "bias": bias}
-
-    def folded(self, module: Computed, conv: Node, inputs: list[Tensor], weight: Tensor | None) -> Tensor:
-        """A convolution and the batch norm after it."""
-        return RULES["conv"](conv, inputs, self.folding(module, conv, weight))
-
     def chain(self, module: Computed, chain: Chain, values: dict[str, Tensor], copies: dict[tuple[str, str], Tensor]) -> None:
         """Puts the chain's last tensor into `values`, and its narrow copy, if it has one, into `copies`."""
         last, x = chain.last, values[chain.source]
@@ -147,14 +122,9 @@ class FusedStep:
         learner = _learner(module.activation_quantizers[key]) if key else None
         if not can_fuse(x) or not (chain.norm or learner):
             for node in chain.members:
-                if not module.training and node.inputs[0] in self.folds:
-                    values[node.name] = module.written(node, values[node.inputs[0]])
-                    continue
                 values[node.name] = module.written(node, module.compute(node, [values[name] for name in node.inputs]))
             return
         norm = module.norm(chain.norm) if chain.norm else None
-        if norm is not None and not module.training:
-            x, norm = (x if chain.source in self.folds else norm(x)), None
         skip = values[chain.skip] if chain.skip else None
         y, q = activation(
             x, skip, norm, chain.clip, learner, ABSENT if learner is None else OWN if own else NARROW, learning=module.training
@@ -183,8 +153,3 @@ def _learner(quantizer: nn.Module) -> Learner | None:
 
 def _learns_weight_step(quantizer: nn.Module) -> bool:
     return type(quantizer) is LSQ and quantizer.axis == 0 and not quantizer.odd
-
-
-def _is_foldable(conv: Node) -> bool:
-    """Not where channels have a filter each: with a bias, oneDNN's bfloat16 gradients of those are slow (`lab/depthwise.py`)."""
-    return conv.op == "conv" and conv.attributes["groups"] == 1

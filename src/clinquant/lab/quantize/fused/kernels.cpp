@@ -138,6 +138,7 @@ struct Job {
   float *gradient_gamma, *gradient_beta;   // [channels]
   double *gradient_step, *gradient_offset; // []; that of the offset: the sum outside the range; null where nothing is learnt
   int32_t threads;
+  int32_t fixed;  // the statistics are given: batch norm is a constant factor and offset, and learns nothing
 };
 
 // Arrays that vectors read and write within one cache line.
@@ -270,7 +271,7 @@ struct Coefficients {
 
 template <class T, bool NORM, bool SKIP, int QUANTIZED> void forward_as(const Job& job) {
   const Cut cut(job);
-  if (NORM) norm_statistics<T>(job, cut);
+  if (NORM && !job.fixed) norm_statistics<T>(job, cut);
   const Coefficients coefficients(job, cut);
   const Value<NORM, SKIP> value{coefficients.factor.data(), coefficients.offset.data()};
   const Grid grid(job.step, job.low, job.high, job.lsq, job.learns_offset ? job.low : 0.0f);
@@ -322,12 +323,12 @@ template <class T, bool NORM, bool SKIP, int QUANTIZED> void backward_as(const J
     return where(above(z, low) & above(high, z), g);
   };
   Sums<4> sums(cut);
-  const bool learns = job.gradient_step, offset = learns && job.learns_offset;
+  const bool fixed = job.fixed, learns = job.gradient_step, offset = learns && job.learns_offset;
   float* near = sums.near.data();
-  const float* mean = coefficients.mean.data();
+  const float *mean = coefficients.mean.data(), *factors = coefficients.factor.data();
   const auto add = [=](int64_t block, int64_t i, Floats g, Floats v, Floats step, Floats outside) {
     float* to = near + block * 4 * period + i;
-    if (NORM) {
+    if (NORM && !fixed) {
       store(to, load(to) + g);
       store(to + period, load(to + period) + g * (v - load(mean + i)));
     }
@@ -340,6 +341,7 @@ template <class T, bool NORM, bool SKIP, int QUANTIZED> void backward_as(const J
     Floats g = gradient(v, SKIP ? load(skip + at) : Floats{}, whole(of_y, at), whole(of_q, at), i, step, outside);
     if (SKIP) { g = rounded_to(of_x, g); store(of_skip + at, g); }
     if (!NORM) store(of_x + at, g);
+    else if (fixed) store(of_x + at, load(factors + i) * g);
     add(block, i, g, v, step, outside);
   }, [&](int64_t block) { sums.flush(block); });
   for (int64_t i = 0; i < cut.tail; i += LANES) {
@@ -349,6 +351,7 @@ template <class T, bool NORM, bool SKIP, int QUANTIZED> void backward_as(const J
     Floats g = gradient(v, some(SKIP ? skip : nullptr, at, n), some(of_y, at, n), some(of_q, at, n), i, step, outside);
     if (SKIP) { g = rounded_to(of_x, g); store_some(of_skip + at, g, n); }
     if (!NORM) store_some(of_x + at, g, n);
+    else if (fixed) store_some(of_x + at, load(factors + i) * g, n);
     add(0, i, g, v, step, outside);
   }
   sums.flush(0);
@@ -360,7 +363,7 @@ template <class T, bool NORM, bool SKIP, int QUANTIZED> void backward_as(const J
       *job.gradient_offset += total[3 * channels + c];
     }
   }
-  if (!NORM) return;
+  if (!NORM || fixed) return;
   Array<float> constant(channels), slope(channels);
   for (int64_t c = 0; c < channels; c++) {
     const double factor = job.statistics[c], center = job.statistics[2 * channels + c], inverse = job.statistics[3 * channels + c];
@@ -371,7 +374,7 @@ template <class T, bool NORM, bool SKIP, int QUANTIZED> void backward_as(const J
     constant[c] = (float)(-factor * total[c] / job.rows - k * center);
   }
   const Array<float> all_constants = repeated(constant.data(), channels, period), all_slopes = repeated(slope.data(), channels, period);
-  const float *factors = value.factor, *constants = all_constants.data(), *slopes = all_slopes.data();
+  const float *constants = all_constants.data(), *slopes = all_slopes.data();
   const auto of_input = [=](Floats g, Floats v, int64_t i) { return load(factors + i) * g + load(constants + i) + load(slopes + i) * v; };
   sweep(cut, job.threads, [=](int64_t, int64_t at, int64_t i) {
     const Floats v = load(x + at);

@@ -43,7 +43,7 @@ class _Job(ctypes.Structure):
         *((name, ctypes.c_float) for name in ("step", "low", "high")),
         *((name, ctypes.c_void_p) for name in ("y", "q", "gradient_y", "gradient_q", "gradient_x", "gradient_skip")),
         *((name, ctypes.c_void_p) for name in ("gradient_gamma", "gradient_beta", "gradient_step", "gradient_offset")),
-        ("threads", ctypes.c_int32),
+        *((name, ctypes.c_int32) for name in ("threads", "fixed")),
     ]
 
 
@@ -76,7 +76,7 @@ def activation(
     Args:
         x: [n, c, h, w] that `can_fuse` takes.
         skip: like `x`, or None.
-        norm: in training; its running statistics move.
+        norm: in training mode its running statistics move; in evaluation mode they are what it computes with, and it learns nothing.
         clip: the activation.
         quantizer: with one step, or None.
         where: ABSENT, OWN or NARROW.
@@ -120,9 +120,11 @@ class _Activation(torch.autograd.Function):
             job.skip = skip.data_ptr()
         statistics = None
         if norm is not None and gamma is not None and beta is not None:
-            statistics = torch.empty(4, job.channels)
+            statistics = torch.empty(4, job.channels) if norm.training else _constants(norm)
             job.gamma, job.beta, job.statistics = gamma.data_ptr(), beta.data_ptr(), statistics.data_ptr()
-            _running(job, norm)
+            job.fixed = not norm.training
+            if norm.training:
+                _running(job, norm)
         if quantizer is not None:
             _grid(job, quantizer)
         y = torch.empty_like(x) if where != OWN else None
@@ -142,7 +144,7 @@ class _Activation(torch.autograd.Function):
         job.gradient_y, job.gradient_q = (0 if g is None else g.data_ptr() for g in (of_y, of_q))
         of_x = torch.empty_like(x)
         of_skip = None if skip is None else of_x if gamma is None else torch.empty_like(skip)  # equal where no norm stands between
-        of_gamma, of_beta = (None, None) if gamma is None else (torch.empty_like(gamma), torch.empty_like(beta))
+        of_gamma, of_beta = (None, None) if gamma is None or job.fixed else (torch.empty_like(gamma), torch.empty_like(beta))
         of_step, of_offset = ctypes.c_double(), ctypes.c_double()
         job.gradient_x = of_x.data_ptr()
         learning = learnt is not None and ctx.needs_input_grad[4]
@@ -201,6 +203,14 @@ def _running(job: _Job, norm: nn.BatchNorm2d) -> None:
     norm.num_batches_tracked.add_(1)
     job.momentum = norm.momentum if norm.momentum is not None else 1 / float(norm.num_batches_tracked)
     job.epsilon, job.running_mean, job.running_variance = norm.eps, norm.running_mean.data_ptr(), norm.running_var.data_ptr()
+
+
+def _constants(norm: nn.BatchNorm2d) -> Tensor:
+    """[4, channels]: factor, offset, mean and inverse deviation of a batch norm in evaluation mode."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    inverse = (norm.running_var + norm.eps).rsqrt()
+    factor = norm.weight.detach() * inverse
+    return torch.stack([factor, norm.bias.detach() - norm.running_mean * factor, norm.running_mean, inverse])
 
 
 def _grid(job: _Job, quantizer: Learner) -> None:
