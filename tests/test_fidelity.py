@@ -136,3 +136,8 @@ def test_intervals_are_by_patient() -> None:
     )
     width = [found[0].distance.upper - found[0].distance.lower for found in (once, repeated)]
     assert width[1] == pytest.approx(width[0], rel=1e-6)
+
+
+def test_maps_too_small_for_a_window_are_compared_by_the_other_metrics() -> None:
+    found = fidelity("gradient", Explained(maps=BASE[:, :8, :8], values={}), Explained(maps=BASE[:, 1:9, :8], values={}), GROUPS)
+    assert [each.metric for each in found] == ["spearman", "top_iou"]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinquant.evidence.bootstrap import Counts, Statistic, bootstrap, percentile_interval
-from clinquant.evidence.maps import SIMILARITIES
+from clinquant.evidence.maps import SIMILARITIES, similarities
 from clinquant.evidence.metrics import Floats
 
 
@@ -94,7 +94,7 @@ def fidelity(
     """
     names, unit_of_case = np.unique(np.array(groups), return_inverse=True)
     units = Units(count=len(names), of_case=unit_of_case, seed=seed)
-    metrics = (*SIMILARITIES, *sorted(baseline.values))
+    metrics = (*similarities(baseline.maps.shape[1:]), *sorted(baseline.values))
     ones, asked = np.ones(len(groups)), dict[tuple[str, str], tuple[Floats, Floats]]()
     for metric in metrics:
         apart, floor, control = (None if other is None else distances(metric, baseline, other) for other in (candidate, other_seed, random))

@@ -105,3 +105,8 @@ def curve_area(values: Map) -> float:
 
 SIMILARITIES: dict[str, Callable[[Map, Map], float]] = {"spearman": spearman, "ssim": ssim, "top_iou": top_iou}
 """Metric of two maps of one image: 1 for equal ones."""
+
+
+def similarities(shape: tuple[int, ...]) -> dict[str, Callable[[Map, Map], float]]:
+    """Those of `SIMILARITIES` that maps [h, w] of `shape` are large enough for."""
+    return {name: metric for name, metric in SIMILARITIES.items() if name != "ssim" or min(shape) >= len(WINDOW)}

@@ -15,7 +15,7 @@ from clinquant.core.artifact import write_bytes
 from clinquant.core.predictions import softmax
 from clinquant.edge.explain import answers, insertion_and_deletion
 from clinquant.edge.runtimes import Session
-from clinquant.evidence.maps import SIMILARITIES, gini, pointing_hit
+from clinquant.evidence.maps import gini, pointing_hit, similarities
 from clinquant.report.overlay import enlarged, tinted
 from clinquant.report.thumbnails import shrunk
 
@@ -105,7 +105,7 @@ def explain_picture(
         class_name=class_name,
         picture=str(out),
         files={file: _says(session, pixels, maps[file], label, mask) for file, session in sessions.items()},
-        alike={metric: round(function(*found), 5) for metric, function in SIMILARITIES.items()} if len(found) == 2 else {},
+        alike={metric: round(function(*found), 5) for metric, function in similarities(found[0].shape).items()} if len(found) == 2 else {},
     )
 
 
