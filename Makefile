@@ -22,6 +22,7 @@ lint: $(VENV)/.test $(VENV)/.web
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PATH="$(abspath $(BIN)):$$PATH" npm run --silent --prefix web types
+	PATH="$(abspath $(BIN)):$$PATH" npm run --silent --prefix web style
 
 docs: $(VENV)/.test
 	$(BIN)/python docs/make_cli.py

@@ -52,7 +52,8 @@ def test_the_service_worker_knows_every_hash(app: Path) -> None:
 
 def test_the_page_allows_no_inline_code_and_no_other_origin(app: Path) -> None:
     page = (app / "index.html").read_text()
-    policy = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)[0]
+    policy = re.findall(r'http-equiv="Content-Security-Policy"\s+content="([^"]*)"', page)[0]
+    assert f"{policy}; frame-ancestors 'none'" in (app / "sw.js").read_text()
     assert "default-src 'none'" in policy and "'unsafe-inline'" not in policy and "'unsafe-eval'" not in policy and "http" not in policy
     assert not re.search(r"<style|style=|<script(?![^>]*\bsrc=)| on\w+=|https?://", page)
 

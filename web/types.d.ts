@@ -14,7 +14,7 @@ interface App {
   manifest_sha256: string;
   model: string;
   optimise: boolean;
-  time_over_float: number | null;
+  percent_of_float: number | null;
   golden_tolerance: number | null;
   most_pixels: number;
   files: Record<string, Entry>;

@@ -37,7 +37,10 @@ async function fill() {
   for (const [name, sha256] of Object.entries(RELEASE.files)) {
     const url = new URL(name, self.registration.scope).href;
     if (await cache.match(url)) continue;
-    const response = (await intact(url, await caches.match(url), sha256)) ?? (await intact(url, await get(url, "default"), sha256)) ?? (await intact(url, await get(url, "reload"), sha256));
+    const response =
+      (await intact(url, await caches.match(url), sha256)) ??
+      (await intact(url, await get(url, "default"), sha256)) ??
+      (await intact(url, await get(url, "reload"), sha256));
     if (response) await cache.put(url, response);
     else missing.push(name);
   }
@@ -62,7 +65,9 @@ async function get(url, cache) {
 async function intact(url, response, sha256) {
   if (!response || !response.ok) return undefined;
   const bytes = await response.arrayBuffer();
-  const digest = Array.from(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const digest = Array.from(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)), (byte) =>
+    byte.toString(16).padStart(2, "0"),
+  ).join("");
   if (digest !== sha256) return undefined;
   return new Response(bytes, { headers: { "Content-Type": type(url), ...HEADERS } });
 }

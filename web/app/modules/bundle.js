@@ -38,6 +38,22 @@ export async function openBundle(app, base, progress) {
   };
 }
 
+/**
+ * The app's own description, itself unchanged.
+ * @param {URL} base
+ * @returns {Promise<App>}
+ */
+export async function readApp(base) {
+  const { format, version, ...app } = parse("app.json", await fetched(new URL("app.json", base), "app.json"), "clinquant/app");
+  if ((await digestOf({ ...app, release: "" })) !== app.release) throw new Refusal("changed", { file: "app.json" });
+  return app;
+}
+
+/** @param {unknown} value @returns {Promise<string>} */
+function digestOf(value) {
+  return sha256(new TextEncoder().encode(canonical(value)));
+}
+
 /** @param {URL} url @param {string} name @returns {Promise<Uint8Array<ArrayBuffer>>} */
 export async function fetched(url, name) {
   try {
@@ -50,8 +66,8 @@ export async function fetched(url, name) {
 }
 
 /**
- * JSON with its keys in order and no spaces, as the manifest's digest is taken of.
- * @param {unknown} value of objects, strings, whole numbers and null
+ * JSON with its keys in order and no spaces, as digests are taken of.
+ * @param {unknown} value of objects, strings, numbers that Python and JavaScript write alike, true, false and null
  * @returns {string}
  */
 export function canonical(value) {
@@ -66,8 +82,7 @@ async function readManifest(app, base) {
   if ((await sha256(bytes)) !== app.manifest_sha256) throw new Refusal("changed", { file: "manifest.json" });
   const manifest = parse("manifest.json", bytes, "clinquant/manifest");
   const { format, version, ...body } = manifest;
-  const digest = await sha256(new TextEncoder().encode(canonical({ ...body, digest: "" })));
-  if (digest !== manifest.digest) throw new Refusal("changed", { file: "manifest.json" });
+  if ((await digestOf({ ...body, digest: "" })) !== manifest.digest) throw new Refusal("changed", { file: "manifest.json" });
   return manifest;
 }
 

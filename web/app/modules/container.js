@@ -28,7 +28,8 @@ function png(bytes, view) {
   while (!ended) {
     const [length, kind] = [view.getUint32(at), text(bytes, at + 4, 4)];
     const body = bytes.subarray(at + 8, at + 8 + length);
-    if (body.length !== length || crc32(bytes.subarray(at + 4, at + 8 + length)) !== view.getUint32(at + 8 + length)) throw new Refusal("broken");
+    if (body.length !== length || crc32(bytes.subarray(at + 4, at + 8 + length)) !== view.getUint32(at + 8 + length))
+      throw new Refusal("broken");
     if (kind === "IHDR") {
       [found.width, found.height] = [view.getUint32(at + 8), view.getUint32(at + 12)];
       if (body[8] === 16) throw new Refusal("sixteen-bit");

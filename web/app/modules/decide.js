@@ -26,8 +26,12 @@ export function decide(logits, card, distance) {
   };
 }
 
-/** Classes that the case may have by the card's conformal rule, the likeliest first; none without a rule. */
-/** @param {number[]} probabilities @param {Card} card @returns {string[]} */
+/**
+ * Classes that the case may have by the card's conformal rule, the likeliest first; none without a rule.
+ * @param {number[]} probabilities
+ * @param {Card} card
+ * @returns {string[]}
+ */
 function predictionSet(probabilities, { sets, classes }) {
   if (sets == null) return [];
   const likeliest = probabilities.indexOf(Math.max(...probabilities));

@@ -1,7 +1,7 @@
 /** The worker that holds the model: it verifies the bundle, replays the golden vectors, and only then answers pictures. */
 
 import * as ort from "../vendor/ort.wasm.min.mjs";
-import { fetched, openBundle } from "./bundle.js";
+import { fetched, openBundle, readApp } from "./bundle.js";
 import { inflate, replay } from "./golden.js";
 import { decode, fromBitmap } from "./pixels.js";
 import { Refusal } from "./refusal.js";
@@ -35,7 +35,7 @@ self.onmessage = async ({ data }) => {
 async function open() {
   const began = performance.now();
   tell("files", 0, 1);
-  app = /** @type {App} */ (JSON.parse(new TextDecoder().decode(await fetched(new URL("app.json", BASE), "app.json"))));
+  app = await readApp(BASE);
   const [bundle] = await Promise.all([openBundle(app, BASE, (done, total) => tell("files", done, total)), startRuntime(app)]);
   tell("model", 0, 1);
   const graphOptimizationLevel = app.optimise ? "all" : "disabled";
@@ -94,7 +94,13 @@ function frame(bitmap) {
   return picture;
 }
 
-/** @param {ort.InferenceSession} model @param {Uint8Array} pixels @param {number} height @param {number} width @returns {Promise<Outputs>} */
+/**
+ * @param {ort.InferenceSession} model
+ * @param {Uint8Array} pixels
+ * @param {number} height
+ * @param {number} width
+ * @returns {Promise<Outputs>}
+ */
 async function run(model, pixels, height, width) {
   const answers = await model.run({ image: new ort.Tensor("uint8", pixels, [1, height, width, 3]) });
   const map = answers.class_map;

@@ -2,7 +2,17 @@
 
 /** @param {Kept[]} results @param {string[]} classes @returns {string} */
 export function toCsv(results, classes) {
-  const head = ["id", "at", "out_of_scope", "class", "probability", "refer", "set", ...classes.map((name) => `probability:${name}`), ...classes.map((name) => `logit:${name}`)];
+  const head = [
+    "id",
+    "at",
+    "out_of_scope",
+    "class",
+    "probability",
+    "refer",
+    "set",
+    ...classes.map((name) => `probability:${name}`),
+    ...classes.map((name) => `logit:${name}`),
+  ];
   const rows = results.map((kept) => [
     kept.id ?? "",
     kept.at,

@@ -25,7 +25,9 @@ export async function replay(file, run, tolerance) {
   const arrays = await readNpz(file).catch(() => {
     throw new Refusal("changed", { file: "golden.npz" });
   });
-  const names = Object.keys(arrays).filter((name) => name.startsWith("image_")).sort();
+  const names = Object.keys(arrays)
+    .filter((name) => name.startsWith("image_"))
+    .sort();
   const [rows, classes] = arrays.logits.shape;
   if (rows !== names.length || rows === 0) throw new Refusal("changed", { file: "golden.npz" });
   for (const [index, name] of names.entries()) {
@@ -54,7 +56,11 @@ function sameBits(found, expected) {
   return a.length === b.length && a.every((byte, index) => byte === b[index]);
 }
 
-/** The members of a zip file, stored or deflated. @param {Uint8Array<ArrayBuffer>} bytes @returns {Promise<[string, Uint8Array<ArrayBuffer>][]>} */
+/**
+ * The members of a zip file, stored or deflated.
+ * @param {Uint8Array<ArrayBuffer>} bytes
+ * @returns {Promise<[string, Uint8Array<ArrayBuffer>][]>}
+ */
 async function unzip(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   let end = bytes.length - 22;
@@ -83,7 +89,10 @@ export async function inflate(data, format = "deflate-raw") {
 function readNpy(bytes) {
   const length = new DataView(bytes.buffer, bytes.byteOffset).getUint16(8, true);
   const header = new TextDecoder().decode(bytes.subarray(10, 10 + length));
-  const shape = (/'shape': \(([^)]*)\)/.exec(header)?.[1] ?? "").split(",").filter((part) => part.trim()).map(Number);
+  const shape = (/'shape': \(([^)]*)\)/.exec(header)?.[1] ?? "")
+    .split(",")
+    .filter((part) => part.trim())
+    .map(Number);
   const data = bytes.slice(10 + length);
   const count = shape.reduce((product, side) => product * side, 1);
   if (header.includes("'|u1'") && data.length === count) return { shape, data };

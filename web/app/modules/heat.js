@@ -34,8 +34,12 @@ export function heat(maps, [rows, columns], forClass, against, aspect) {
   return canvas;
 }
 
-/** Whether the level LINE is crossed between a point and its right or lower neighbour; dashed below zero. */
-/** @param {Float32Array} field @param {number} i @param {number} width */
+/**
+ * Whether the level LINE is crossed between a point and its right or lower neighbour; dashed below zero.
+ * @param {Float32Array} field
+ * @param {number} i
+ * @param {number} width
+ */
 function onLine(field, i, width) {
   const [x, y] = [i % width, Math.floor(i / width)];
   for (const neighbour of [i + 1, i + width]) {
@@ -47,7 +51,14 @@ function onLine(field, i, width) {
   return false;
 }
 
-/** Bilinear, as pixels with their centres at halves. @param {Float32Array} map @param {number} rows @param {number} columns @param {number} width @param {number} height */
+/**
+ * Bilinear, as pixels with their centres at halves.
+ * @param {Float32Array} map
+ * @param {number} rows
+ * @param {number} columns
+ * @param {number} width
+ * @param {number} height
+ */
 function enlarged(map, rows, columns, width, height) {
   const out = new Float32Array(width * height);
   const [xs, ys] = [weights(columns, width), weights(rows, height)];
@@ -63,7 +74,12 @@ function enlarged(map, rows, columns, width, height) {
   return out;
 }
 
-/** For each of `to` places: two neighbours among `from` and the weight of the second. @param {number} from @param {number} to @returns {[number, number, number][]} */
+/**
+ * For each of `to` places: two neighbours among `from` and the weight of the second.
+ * @param {number} from
+ * @param {number} to
+ * @returns {[number, number, number][]}
+ */
 function weights(from, to) {
   return Array.from({ length: to }, (_, i) => {
     const at = Math.min(from - 1, Math.max(0, ((i + 0.5) * from) / to - 0.5));

@@ -47,7 +47,16 @@ await start();
 async function start() {
   const bar = el("progress", { max: 1, "aria-label": t("start.title") });
   const line = el("p", { role: "status" }, t("start.files"));
-  shell(el("section", { class: "screen start" }, el("h1", { tabindex: -1 }, t("start.title")), bar, line, el("p", { class: "quiet" }, t("start.why"))));
+  shell(
+    el(
+      "section",
+      { class: "screen start" },
+      el("h1", { tabindex: -1 }, t("start.title")),
+      bar,
+      line,
+      el("p", { class: "quiet" }, t("start.why")),
+    ),
+  );
   const engine = new Engine((stage, done, total) => {
     line.textContent = t(`start.${stage}`);
     if (stage === "files") bar.value = (0.7 * done) / total;
@@ -57,7 +66,14 @@ async function start() {
     const opened = await engine.open();
     refuseOlder(opened.app);
     persisted = (await navigator.storage?.persisted?.()) ?? false;
-    context = { opened, engine, worklist: new Worklist(engine, opened), keeping: () => keeping, persisted: () => persisted, changeLanguage };
+    context = {
+      opened,
+      engine,
+      worklist: new Worklist(engine, opened),
+      keeping: () => keeping,
+      persisted: () => persisted,
+      changeLanguage,
+    };
     window.addEventListener("hashchange", show);
     listen(context.worklist);
     show();
@@ -84,11 +100,21 @@ function show() {
 function shell(screen, place) {
   const current = place === "result" ? "picture" : place === "kept" ? "history" : place;
   const links = PLACES.map((name) =>
-    el("li", {}, el("a", { href: `#/${name}`, "aria-current": name === current ? "page" : null }, icon(name), el("span", {}, t(`nav.${name}`)))),
+    el(
+      "li",
+      {},
+      el("a", { href: `#/${name}`, "aria-current": name === current ? "page" : null }, icon(name), el("span", {}, t(`nav.${name}`))),
+    ),
   );
   root.replaceChildren(
     el("a", { class: "skip", href: "#content", onclick: skip }, t("nav.skip")),
-    el("header", {}, el("p", { class: "brand" }, "clinquant"), el("p", { class: "about", dir: "auto" }, context ? context.opened.card.classes.join(" / ") : ""), el("p", { class: "badge", id: "badge", role: "status" })),
+    el(
+      "header",
+      {},
+      el("p", { class: "brand" }, "clinquant"),
+      el("p", { class: "about", dir: "auto" }, context ? context.opened.card.classes.join(" / ") : ""),
+      el("p", { class: "badge", id: "badge", role: "status" }),
+    ),
     context ? el("nav", { "aria-label": t("nav.label") }, el("ul", {}, ...links)) : "",
     el("main", { id: "content", tabindex: -1 }, screen),
     el("footer", {}, icon("person"), el("p", {}, t("notice"))),

@@ -6,9 +6,12 @@ import { Refusal } from "./refusal.js";
 /** Pictures of 2 x 1 pixels that EXIF turns upright: whether a browser turns pictures although asked not to differs by kind. */
 /** @type {Record<string, string>} */
 const TURNED = {
-  "image/png": "iVBORw0KGgoAAAANSUhEUgAAAAIAAAABCAAAAADRSSBWAAAAGmVYSWZNTQAqAAAACAABARIAAwAAAAEABgAAAAAAANZnS2kAAAALSURBVHjaY0xhAAAAzgBmaQbAwQAAAABJRU5ErkJggg==",
-  "image/jpeg": "/9j/4AAQSkZJRgABAQAAAQABAAD/4QAiRXhpZgAATU0AKgAAAAgAAQESAAMAAAABAAYAAAAAAAD/2wBDABsSFBcUERsXFhceHBsgKEIrKCUlKFE6PTBCYFVlZF9VXVtqeJmBanGQc1tdhbWGkJ6jq62rZ4C8ybqmx5moq6T/wAALCAABAAIBAREA/8QAFAABAAAAAAAAAAAAAAAAAAAABP/EABQQAQAAAAAAAAAAAAAAAAAAAAD/2gAIAQEAAD8AO//Z",
-  "image/webp": "UklGRlgAAABXRUJQVlA4WAoAAAAIAAAAAQAAAAAAVlA4IBgAAAAwAQCdASoCAAEAB0CWJaQAA3AA/u8kQABFWElGGgAAAE1NACoAAAAIAAEBEgADAAAAAQAGAAAAAAAA",
+  "image/png":
+    "iVBORw0KGgoAAAANSUhEUgAAAAIAAAABCAAAAADRSSBWAAAAGmVYSWZNTQAqAAAACAABARIAAwAAAAEABgAAAAAAANZnS2kAAAALSURBVHjaY0xhAAAAzgBmaQbAwQAAAABJRU5ErkJggg==",
+  "image/jpeg":
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/4QAiRXhpZgAATU0AKgAAAAgAAQESAAMAAAABAAYAAAAAAAD/2wBDABsSFBcUERsXFhceHBsgKEIrKCUlKFE6PTBCYFVlZF9VXVtqeJmBanGQc1tdhbWGkJ6jq62rZ4C8ybqmx5moq6T/wAALCAABAAIBAREA/8QAFAABAAAAAAAAAAAAAAAAAAAABP/EABQQAQAAAAAAAAAAAAAAAAAAAAD/2gAIAQEAAD8AO//Z",
+  "image/webp":
+    "UklGRlgAAABXRUJQVlA4WAoAAAAIAAAAAQAAAAAAVlA4IBgAAAAwAQCdASoCAAEAB0CWJaQAA3AA/u8kQABFWElGGgAAAE1NACoAAAAIAAEBEgADAAAAAQAGAAAAAAAA",
 };
 
 /** @type {ImageBitmapOptions} */
@@ -132,7 +135,10 @@ function readStraight(bitmap) {
 
 /** @param {string} type */
 async function turnsAnyway(type) {
-  const bitmap = await toBitmap(Uint8Array.from(atob(TURNED[type]), (letter) => letter.charCodeAt(0)), type);
+  const bitmap = await toBitmap(
+    Uint8Array.from(atob(TURNED[type]), (letter) => letter.charCodeAt(0)),
+    type,
+  );
   const turns = bitmap.width === 1;
   bitmap.close();
   return turns;

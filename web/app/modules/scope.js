@@ -64,8 +64,12 @@ function histogram(grey) {
   return bins;
 }
 
-/** A third of the mean of `value` over rows top to bottom and columns left to right, ends excluded. */
-/** @param {number} side @param {[number, number, number, number]} place @param {(p: number) => number} value */
+/**
+ * A third of the mean of `value` over rows top to bottom and columns left to right, ends excluded.
+ * @param {number} side
+ * @param {[number, number, number, number]} place
+ * @param {(p: number) => number} value
+ */
 function mean(side, [top, bottom, left, right], value) {
   let sum = 0;
   for (let y = top; y < bottom; y++) for (let x = left; x < right; x++) sum += value(y * side + x);

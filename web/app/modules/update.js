@@ -4,7 +4,10 @@ import { Refusal } from "./refusal.js";
 
 const FLOOR = "newest-bundle-version";
 
-/** `unavailable` where the page is not secure, `installing`, `ready`, or `failed`. @typedef {"unavailable" | "installing" | "ready" | "failed"} Keeping */
+/**
+ * `unavailable` where the page is not secure, `installing`, `ready`, or `failed`.
+ * @typedef {"unavailable" | "installing" | "ready" | "failed"} Keeping
+ */
 
 /** Makes the browser keep this release. @param {(state: Keeping) => void} tell */
 export async function keepRelease(tell) {

@@ -42,7 +42,7 @@ class App:
         model: the file that is run: `bundle/model.onnx`, or `model.wasm.onnx`, the same integers as a browser computes them faster;
             the other is then not fetched.
         optimise: whether the runtime may rewrite the model's graph.
-        time_over_float: what the network's integer file was measured to take in a browser, as a share of its float file's time; None
+        percent_of_float: what the network's integer file was measured to take in a browser, in percent of its float file's time; None
             where it was not measured.
         golden_tolerance: of the replayed golden vectors, as a share of the largest output; None asks for every bit.
         most_pixels: a larger picture is refused.
@@ -57,7 +57,7 @@ class App:
     manifest_sha256: str
     model: str
     optimise: bool
-    time_over_float: float | None
+    percent_of_float: int | None
     golden_tolerance: float | None
     most_pixels: int
     files: dict[str, Entry]
@@ -111,7 +111,7 @@ def _describe(bundle: Bundle, folder: Path) -> App:
         manifest_sha256=bundle.manifest.sha256,
         model=model,
         optimise=run.optimise,
-        time_over_float=measured.browser if measured else None,
+        percent_of_float=round(100 * measured.browser) if measured else None,
         golden_tolerance=TOLERANCE if bundle.card.float_islands else None,
         most_pixels=MOST_PIXELS,
         files=files,

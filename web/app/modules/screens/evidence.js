@@ -27,7 +27,9 @@ export function evidenceScreen({ opened }) {
       [t("evidence.measured-with"), evidence.runtime],
       [t("evidence.shown-with"), app.runtime],
       ["model.onnx SHA-256", manifest.files["model.onnx"].sha256],
-      ...(app.model in app.files && app.model !== "bundle/model.onnx" ? [/** @type {[string, string]} */ ([`${app.model} SHA-256`, app.files[app.model].sha256])] : []),
+      ...(app.model in app.files && app.model !== "bundle/model.onnx"
+        ? [/** @type {[string, string]} */ ([`${app.model} SHA-256`, app.files[app.model].sha256])]
+        : []),
       [t("evidence.manifest"), app.manifest_sha256],
     ]),
     el("p", { class: "note", lang: "en", dir: "ltr" }, card.limits),
@@ -41,7 +43,12 @@ export function shortStatement({ evidence }, linked = true) {
     "div",
     { class: `statement ${evidence.verdict.toLowerCase()}` },
     linked ? el("h2", {}, t("evidence.title")) : null,
-    el("p", { class: "verdict" }, icon(evidence.verdict === "NON_INFERIOR" ? "check" : evidence.verdict === "INFERIOR" ? "stop" : "info"), el("strong", {}, verdictWords(evidence.verdict))),
+    el(
+      "p",
+      { class: "verdict" },
+      icon(evidence.verdict === "NON_INFERIOR" ? "check" : evidence.verdict === "INFERIOR" ? "stop" : "info"),
+      el("strong", {}, verdictWords(evidence.verdict)),
+    ),
     el("p", {}, tested(evidence.test)),
     worst ? el("p", {}, t("evidence.worst", worst)) : null,
     linked ? el("p", {}, el("a", { href: "#/evidence" }, t("evidence.more"))) : null,
@@ -61,7 +68,11 @@ function tested(test) {
 
 /** The class recognised least often, from the integer file's table of errors. @param {Evidence} evidence */
 export function weakest({ confusion, classes }) {
-  const rows = (confusion.integer ?? []).map((row, index) => ({ index, right: row[index], total: row.reduce((sum, count) => sum + count, 0) }));
+  const rows = (confusion.integer ?? []).map((row, index) => ({
+    index,
+    right: row[index],
+    total: row.reduce((sum, count) => sum + count, 0),
+  }));
   const seen = rows.filter(({ total }) => total > 0);
   if (!seen.length) return null;
   const worst = seen.reduce((least, row) => (row.right / row.total < least.right / least.total ? row : least));
@@ -86,7 +97,12 @@ function findingRow(row) {
   return el(
     "tr",
     {},
-    el("th", { scope: "row" }, row.threshold === "baseline" ? t("finding.baseline", { metric }) : metric, row.role === "primary" ? el("span", { class: "tag" }, t("finding.primary")) : null),
+    el(
+      "th",
+      { scope: "row" },
+      row.threshold === "baseline" ? t("finding.baseline", { metric }) : metric,
+      row.role === "primary" ? el("span", { class: "tag" }, t("finding.primary")) : null,
+    ),
     el("td", {}, el("bdi", {}, row.class ?? t("finding.all"))),
     ...[row.baseline, row.candidate, row.difference].map((value) => el("td", { class: "figure" }, figure(value))),
     el("td", { class: "figure" }, `${figure(row.lower)} … ${figure(row.upper)}`),

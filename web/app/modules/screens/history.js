@@ -14,7 +14,11 @@ export function historyScreen(context) {
   screen.append(body);
   const show = async () => {
     const [results, missing] = await Promise.all([all(), lost()]);
-    body.replaceChildren(...(missing ? [evicted(missing, show)] : []), storageNote(context), ...(results.length ? filled(results, show) : [el("p", { class: "lead" }, t("history.empty"))]));
+    body.replaceChildren(
+      ...(missing ? [evicted(missing, show)] : []),
+      storageNote(context),
+      ...(results.length ? filled(results, show) : [el("p", { class: "lead" }, t("history.empty"))]),
+    );
   };
   show().catch((error) => body.replaceChildren(el("p", { class: "note" }, t("history.unavailable", { reason: String(error) }))));
   return screen;
@@ -27,7 +31,12 @@ function evicted(missing, show) {
     "div",
     { class: "decision refer", role: "alert" },
     icon("refer"),
-    el("div", {}, el("p", {}, t("history.evicted", { count: missing })), el("p", { class: "buttons" }, el("button", { onclick: seen }, icon("check"), t("history.understood")))),
+    el(
+      "div",
+      {},
+      el("p", {}, t("history.evicted", { count: missing })),
+      el("p", { class: "buttons" }, el("button", { onclick: seen }, icon("check"), t("history.understood"))),
+    ),
   );
 }
 
@@ -44,8 +53,18 @@ function filled(results, show) {
     el(
       "div",
       { class: "buttons" },
-      el("button", { onclick: () => download(`clinquant-${day}.csv`, toCsv(results, classes), "text/csv") }, icon("save"), t("history.csv")),
-      el("button", { onclick: () => download(`clinquant-${day}.json`, toJson(results), "application/json") }, icon("save"), t("history.json")),
+      el(
+        "button",
+        { onclick: () => download(`clinquant-${day}.csv`, toCsv(results, classes), "text/csv") },
+        icon("save"),
+        t("history.csv"),
+      ),
+      el(
+        "button",
+        { onclick: () => download(`clinquant-${day}.json`, toJson(results), "application/json") },
+        icon("save"),
+        t("history.json"),
+      ),
       deleteAll(results.length, show),
     ),
     el("ul", { class: "cards" }, ...results.map((kept) => entry(kept, show))),
@@ -62,9 +81,18 @@ function entry(kept, show) {
       "a",
       { class: "card", href: `#/kept/${id}` },
       picture(kept.thumbnail),
-      el("span", { class: "card-words" }, decisionMark(kept.answer), el("span", { class: "quiet" }, `${shareOf(kept.answer)}${moment(kept.at)}`)),
+      el(
+        "span",
+        { class: "card-words" },
+        decisionMark(kept.answer),
+        el("span", { class: "quiet" }, `${shareOf(kept.answer)}${moment(kept.at)}`),
+      ),
     ),
-    el("button", { class: "plain", "aria-label": t("history.delete-one", { at: moment(kept.at) }), onclick: () => void remove(id).then(show) }, icon("trash")),
+    el(
+      "button",
+      { class: "plain", "aria-label": t("history.delete-one", { at: moment(kept.at) }), onclick: () => void remove(id).then(show) },
+      icon("trash"),
+    ),
   );
 }
 

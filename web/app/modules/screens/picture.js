@@ -18,7 +18,11 @@ export function pictureScreen({ worklist }) {
   return screen;
 }
 
-/** The pictures of this sitting, the newest first; a change touches its own card only. @param {Worklist} worklist @param {HTMLElement} screen */
+/**
+ * The pictures of this sitting, the newest first; a change touches its own card only.
+ * @param {Worklist} worklist
+ * @param {HTMLElement} screen
+ */
 function cards(worklist, screen) {
   const progress = el("p", { class: "quiet", role: "status" });
   const list = el("ul", { class: "cards" });
@@ -29,7 +33,10 @@ function cards(worklist, screen) {
     if (shown.length && !screen.isConnected) return worklist.removeEventListener("change", show);
     const { items } = worklist;
     holder.hidden = items.length === 0;
-    progress.textContent = t("worklist.progress", { done: items.filter(({ state }) => state === "done" || state === "refused").length, total: items.length });
+    progress.textContent = t("worklist.progress", {
+      done: items.filter(({ state }) => state === "done" || state === "refused").length,
+      total: items.length,
+    });
     for (const item of items) {
       const old = shown[item.key];
       if (old?.state === item.state) continue;
@@ -80,7 +87,10 @@ function fileInput(properties, take) {
   return input;
 }
 
-/** Pictures from the clipboard; where a page may not read it, the keys for pasting still do. @param {(files: Iterable<File>) => void} take */
+/**
+ * Pictures from the clipboard; where a page may not read it, the keys for pasting still do.
+ * @param {(files: Iterable<File>) => void} take
+ */
 async function paste(take) {
   const items = await navigator.clipboard?.read?.().catch(() => []);
   const files = [];
@@ -109,7 +119,15 @@ function card(item) {
   }
   const words = item.state === "refused" ? t(`refused.${item.code}`, item.values) : t(`worklist.${item.state}`);
   const mark = item.state === "refused" ? icon("stop") : null;
-  return el("li", {}, el("div", { class: `card ${item.state}` }, el("span", { class: "card-words" }, el("span", {}, mark, words), el("span", { class: "quiet" }, name))));
+  return el(
+    "li",
+    {},
+    el(
+      "div",
+      { class: `card ${item.state}` },
+      el("span", { class: "card-words" }, el("span", {}, mark, words), el("span", { class: "quiet" }, name)),
+    ),
+  );
 }
 
 /** @param {Blob} blob */

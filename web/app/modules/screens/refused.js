@@ -10,7 +10,12 @@ export function refusedScreen(code, values) {
     "section",
     { class: "screen" },
     el("h1", { tabindex: -1 }, t("refused.title")),
-    el("div", { class: "decision stopped", role: "alert", "data-code": code }, icon("stop"), el("div", {}, el("p", {}, reason), el("p", {}, t("refused.consequence")))),
+    el(
+      "div",
+      { class: "decision stopped", role: "alert", "data-code": code },
+      icon("stop"),
+      el("div", {}, el("p", {}, reason), el("p", {}, t("refused.consequence"))),
+    ),
     el("p", {}, t("refused.remedy")),
     el("p", { class: "buttons" }, el("button", { onclick: () => location.reload() }, t("refused.again"))),
   );

@@ -28,7 +28,9 @@ export function resultScreen(context, key) {
 /** @param {Context} context @param {string} id in the history @returns {HTMLElement} */
 export function keptScreen(context, id) {
   const screen = el("section", { class: "screen" }, title(t("result.title")));
-  void find(Number(id)).then((kept) => screen.replaceChildren(...(kept ? result(context, kept, kept.thumbnail, true) : [...notFound().childNodes])));
+  void find(Number(id)).then((kept) =>
+    screen.replaceChildren(...(kept ? result(context, kept, kept.thumbnail, true) : [...notFound().childNodes])),
+  );
   return screen;
 }
 
@@ -60,9 +62,20 @@ function result(context, kept, picture, old = false) {
         kept.answer.outOfScope ? null : bars(kept, context.opened.card),
         kept.answer.set.length ? possible(kept.answer, context.opened.card) : null,
         el("p", { class: "quiet" }, t("result.when", { at: moment(kept.at), milliseconds: Math.round(kept.milliseconds) })),
-        old && kept.bundle_version !== context.opened.manifest.bundle_version ? el("p", { class: "note" }, t("result.other-bundle", { version: kept.bundle_version })) : null,
+        old && kept.bundle_version !== context.opened.manifest.bundle_version
+          ? el("p", { class: "note" }, t("result.other-bundle", { version: kept.bundle_version }))
+          : null,
         shortStatement(context.opened),
-        el("p", { class: "buttons" }, el("a", { class: "button", href: old ? "#/history" : "#/picture" }, icon(old ? "back" : "picture"), t(old ? "result.to-history" : "result.next"))),
+        el(
+          "p",
+          { class: "buttons" },
+          el(
+            "a",
+            { class: "button", href: old ? "#/history" : "#/picture" },
+            icon(old ? "back" : "picture"),
+            t(old ? "result.to-history" : "result.next"),
+          ),
+        ),
       ),
     ),
   ];
@@ -72,7 +85,13 @@ function result(context, kept, picture, old = false) {
 function possible(answer, card) {
   const names = new Intl.ListFormat(language(), { type: "unit" }).format(answer.set);
   const coverage = percent(card.sets?.coverage ?? 0);
-  return el("div", {}, el("h2", {}, t("set.title")), el("p", {}, el("strong", {}, el("bdi", {}, names))), el("p", { class: "quiet" }, t("set.words", { coverage })));
+  return el(
+    "div",
+    {},
+    el("h2", {}, t("set.title")),
+    el("p", {}, el("strong", {}, el("bdi", {}, names))),
+    el("p", { class: "quiet" }, t("set.words", { coverage })),
+  );
 }
 
 /** @param {Answer} answer @param {Card} card */
@@ -86,9 +105,20 @@ function decision(answer, card) {
     "div",
     {},
     el("p", { class: "decision-name" }, answer.refer ? t("decision.refer") : el("bdi", {}, answer.className)),
-    el("p", {}, answer.refer ? t("decision.refer-why", { class: answer.className, probability: share, below: percent(card.refer_below ?? 0) }) : t("decision.why", { probability: share })),
+    el(
+      "p",
+      {},
+      answer.refer
+        ? t("decision.refer-why", { class: answer.className, probability: share, below: percent(card.refer_below ?? 0) })
+        : t("decision.why", { probability: share }),
+    ),
   );
-  return el("div", { class: `decision ${answer.refer ? "refer" : "answered"}`, role: "status" }, icon(answer.refer ? "refer" : "check"), words);
+  return el(
+    "div",
+    { class: `decision ${answer.refer ? "refer" : "answered"}`, role: "status" },
+    icon(answer.refer ? "refer" : "check"),
+    words,
+  );
 }
 
 /** @param {Kept} kept @param {Card} card */
@@ -103,10 +133,25 @@ function bars({ answer, classes }, card) {
       line.style.insetInlineStart = `${100 * card.threshold}%`;
       bar.append(line);
     }
-    return el("li", { class: index === answer.index ? "chosen" : "" }, el("span", { class: "bar-name" }, el("bdi", {}, name)), el("span", { class: "bar-share" }, percent(share)), bar);
+    return el(
+      "li",
+      { class: index === answer.index ? "chosen" : "" },
+      el("span", { class: "bar-name" }, el("bdi", {}, name)),
+      el("span", { class: "bar-share" }, percent(share)),
+      bar,
+    );
   });
-  const rule = card.positive !== null && card.threshold !== null ? t("result.threshold", { class: card.classes[card.positive], threshold: percent(card.threshold) }) : null;
-  return el("div", {}, el("h2", {}, t("result.probabilities")), el("ul", { class: "bars" }, ...rows), rule ? el("p", { class: "quiet" }, rule) : null);
+  const rule =
+    card.positive !== null && card.threshold !== null
+      ? t("result.threshold", { class: card.classes[card.positive], threshold: percent(card.threshold) })
+      : null;
+  return el(
+    "div",
+    {},
+    el("h2", {}, t("result.probabilities")),
+    el("ul", { class: "bars" }, ...rows),
+    rule ? el("p", { class: "quiet" }, rule) : null,
+  );
 }
 
 /** @param {Kept} kept @param {Blob} picture */
@@ -126,7 +171,10 @@ function view(kept, picture) {
 /** @param {Kept} kept @param {HTMLElement} frame @param {number} aspect */
 function overlay(kept, frame, aspect) {
   const { probabilities, index } = kept.answer;
-  const other = probabilities.map((_, i) => i).filter((i) => i !== index).reduce((best, i) => (probabilities[i] > probabilities[best] ? i : best));
+  const other = probabilities
+    .map((_, i) => i)
+    .filter((i) => i !== index)
+    .reduce((best, i) => (probabilities[i] > probabilities[best] ? i : best));
   const canvas = heat(/** @type {number[]} */ (kept.classMap), kept.mapShape, index, other, aspect);
   canvas.setAttribute("aria-hidden", "true");
   frame.append(canvas);
@@ -161,7 +209,12 @@ function refusedPicture(item) {
 }
 
 function notFound() {
-  return el("section", { class: "screen" }, title(t("result.none")), el("p", {}, el("a", { class: "button", href: "#/picture" }, icon("picture"), t("result.next"))));
+  return el(
+    "section",
+    { class: "screen" },
+    title(t("result.none")),
+    el("p", {}, el("a", { class: "button", href: "#/picture" }, icon("picture"), t("result.next"))),
+  );
 }
 
 /** @param {string} words */

@@ -36,7 +36,12 @@ function languages(context) {
 
 function themes() {
   const choice = (/** @type {string} */ name) =>
-    el("label", { class: "choice" }, el("input", { type: "radio", name: "theme", value: name, checked: name === chosenTheme(), onchange: () => chooseTheme(name) }), t(`theme.${name}`));
+    el(
+      "label",
+      { class: "choice" },
+      el("input", { type: "radio", name: "theme", value: name, checked: name === chosenTheme(), onchange: () => chooseTheme(name) }),
+      t(`theme.${name}`),
+    );
   return el("fieldset", {}, el("legend", {}, t("settings.theme")), ...THEMES.map(choice));
 }
 
@@ -62,13 +67,18 @@ function updates({ opened }) {
 function offer(app, said) {
   const act = () => void take(app).catch(() => said.replaceChildren(el("p", { class: "note" }, t("refused.update-failed"))));
   const words = t("update.offer", { version: app.bundle_version, at: moment(app.bundle_created) });
-  return [el("p", {}, words), el("p", { class: "buttons" }, el("button", { class: "primary", onclick: act }, icon("save"), t("update.take")))];
+  return [
+    el("p", {}, words),
+    el("p", { class: "buttons" }, el("button", { class: "primary", onclick: act }, icon("save"), t("update.take"))),
+  ];
 }
 
 /** @param {Opened} opened */
 function checked({ app, manifest, replayed, milliseconds, threads }) {
   const storage = el("p", { class: "quiet" });
-  void navigator.storage?.estimate?.().then(({ usage }) => (storage.textContent = t("settings.storage", { megabytes: number((usage ?? 0) / 1e6, 1) })));
+  void navigator.storage
+    ?.estimate?.()
+    .then(({ usage }) => (storage.textContent = t("settings.storage", { megabytes: number((usage ?? 0) / 1e6, 1) })));
   return el(
     "div",
     {},
