@@ -17,6 +17,9 @@ from PIL import Image
 from clinquant.core.artifact import sha256_file
 from clinquant.core.errors import ClinquantError
 from clinquant.core.predictions import Predictions
+from clinquant.data.corrupt import CORRUPTIONS
+from clinquant.edge.bundle import open_bundle
+from clinquant.edge.recompute import recompute
 from clinquant.edge.verify import verify
 from clinquant.evidence.claims import Verdict
 from clinquant.lab.build import build, evidence_of, split_of, study_of
@@ -99,6 +102,23 @@ def test_the_external_hospital_is_proven_beside(built: Path) -> None:
     (pair,) = evidence_of(Run(built)).external
     assert pair.test.images == 36 and pair.test.name == "hospital"
     assert (built / "predictions/external-0.integer.csv").exists()
+
+
+def test_corrupted_and_foreign_pictures_are_in_the_evidence(built: Path) -> None:
+    evidence, opened = evidence_of(Run(built)), open_bundle(built / "bundle")
+    assert [row.name for row in evidence.corruptions] == list(CORRUPTIONS)
+    for row in evidence.corruptions:
+        assert [finding.metric for finding in row.findings] == ["auc", "accuracy"] and row.cases == evidence.test.images
+        for file in ("float", "integer"):
+            table = Predictions.read(built / f"predictions/corrupted.{file}/{row.name}.csv")
+            assert table.model_sha256 == evidence.files[file].sha256
+            plain = Predictions.read(built / f"predictions/test.{file}.csv")
+            assert not np.array_equal(table.scores, plain.scores), "a corruption that changes nothing was not applied"
+    assert evidence.scope is not None and evidence.scope.limit == opened.card.scope.limit  # type: ignore[union-attr]
+    assert evidence.scope.controls["blank"] == 1.0 and evidence.scope.inside < 0.5
+    assert [row.covariate for row in evidence.subgroups] == []  # four patients of each class are no subgroup
+    assert sum(row.cases for row in evidence.churn["decile"]) == evidence.test.images
+    assert recompute(opened) == evidence.findings
 
 
 def test_claims_were_written_before_and_are_hashed(built: Path) -> None:

@@ -134,7 +134,7 @@ def test_json_is_one_versioned_object(folder: Path, capsys: pytest.CaptureFixtur
 def test_predict_says_class_probability_and_refer(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["predict", str(folder / "bundle"), str(folder / "pictures" / "*" / "*0.png")]) == 0
     head, bright, dark = capsys.readouterr().out.splitlines()
-    assert head == "image,class,probability,refer,probability:dark,probability:bright"
+    assert head == "image,class,probability,refer,set,probability:dark,probability:bright"
     assert ",bright,0.9" in bright and ",dark,0.9" in dark
 
 

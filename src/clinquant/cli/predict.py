@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 def command(bundle: Path, images: tuple[str, ...], skip_broken: bool, threads: int, as_json: bool) -> None:
     """Say what BUNDLE thinks of image files, folders and globs, as CSV: class, probability, and REFER where it is not sure enough.
 
-    OUT OF SCOPE stands in place of a class where an image is unlike those that the model was trained on.
+    OUT OF SCOPE stands in place of a class where an image is unlike those that the model was trained on; `set` names all classes that it
+    may have, where the bundle has a rule for that.
 
     The bundle's hashes are checked first. Research use only; a clinician must review every image.
     """
@@ -45,9 +46,11 @@ def _csv(answers: Answers) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     classes = list(answers.answers[0].probabilities) if answers.answers else []
-    writer.writerow(["image", "class", "probability", "refer", *(f"probability:{name}" for name in classes)])
+    writer.writerow(["image", "class", "probability", "refer", "set", *(f"probability:{name}" for name in classes)])
     for found in answers.answers:
         each = [f"{found.probabilities[name]:.6f}" for name in classes]
         chance = "" if found.probability is None else f"{found.probability:.6f}"
-        writer.writerow([found.image, found.class_name or "OUT OF SCOPE", chance, "REFER" if found.refer else "", *each])
+        writer.writerow(
+            [found.image, found.class_name or "OUT OF SCOPE", chance, "REFER" if found.refer else "", " | ".join(found.classes), *each]
+        )
     return out.getvalue().rstrip("\n")
