@@ -6,9 +6,12 @@ import asyncio
 import gzip
 import io
 import json
+import socket
 import struct
+import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,7 @@ from clinquant.edge.serve.predictor import Predictor
 from serving import Answered, Served, form, raw, serving
 from tiny_bundle import write_bundle
 
-LIMITS = {"upload_bytes": 3_000_000, "upload_seconds": 2.0, "drain_seconds": 0.5}
+LIMITS = {"upload_bytes": 3_000_000, "upload_seconds": 2.0, "drain_seconds": 0.5, "header_seconds": 2.0, "connections": 40}
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (64, 48, 3), dtype=np.uint8)
 
@@ -164,6 +167,30 @@ def test_a_bad_form(served: Served, kind: str) -> None:
 def test_a_bad_request(served: Served, kind: str) -> None:
     send, status, code = WIRE[kind]
     check(served, send(served.port), status, code)
+
+
+def test_who_never_ends_the_header_is_let_go(served: Served) -> None:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=20) as client:
+        client.sendall(head()[:-2])
+        began = time.monotonic()
+        with suppress(ConnectionResetError):
+            assert client.recv(1) == b""
+        assert time.monotonic() - began < 10
+
+
+def test_many_idle_connections_do_not_keep_others_out(served: Served) -> None:
+    idle = [socket.create_connection(("127.0.0.1", served.port), timeout=20) for _ in range(60)]
+    try:
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            with suppress(OSError):
+                if served.predict(GOOD).status == 200:
+                    return
+            time.sleep(0.2)
+        raise AssertionError("it no longer answers")
+    finally:
+        for connection in idle:
+            connection.close()
 
 
 def test_a_fault_of_ours_shows_nothing(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def command(bundle: Path, more: tuple[str, ...], targets: tuple[str, ...], image
 
     Targets: this machine again with two threads; x86 without 8-bit dot products and 64-bit ARM, emulated; WebAssembly in node and in
     Chromium.
-    One that is not installed is named, with how to install it. A model with float islands is compared by tolerance, and its row says so.
+    One that is not installed is named, with how to install it. A model that is not portable is compared by tolerance, and its rows say so.
 
     Exits with 0 only where nothing differs, with 4 where something does, and with 5 where no target could be run.
     """
@@ -63,8 +63,8 @@ def _text(found: Agreement) -> str:
     notes = [f"{each.target} was not run: {each.not_run}" for each in found.targets if each.not_run]
     if found.tolerance is not None:
         notes.append(
-            "This model computes parts in float, so it is not the same bits everywhere: a target agrees where no value differs by more"
-            f" than {found.tolerance:g} of the largest."
+            "This model's card says that it is not portable: it need not be the same bits everywhere, and a target agrees where no value"
+            f" differs by more than {found.tolerance:g} of the largest."
         )
     return "\n".join((table(rows), *notes))
 

@@ -32,7 +32,7 @@ class Compared:
 
     Attributes:
         target: its name.
-        agrees: no byte differs, or for a file with float islands no value by more than the tolerance; None where it was not run.
+        agrees: no byte differs, or for a file that is not portable no value by more than the tolerance; None where it was not run.
         not_run: why not, and how to install what is missing; None where it was run.
         runtime, machine: that answered.
         bytes: of all outputs.
@@ -57,7 +57,7 @@ class Agreement:
 
     Attributes:
         model_sha256: of the bundle's model file.
-        tolerance: by which a file with float islands is compared; None where every byte must be equal.
+        tolerance: by which a file that is not portable (float islands, full 8-bit weights) is compared; None asks for every byte.
         images: how many.
         runtime, machine: that every target is compared with: this one.
         targets: in the order asked for.
@@ -101,13 +101,14 @@ def agree(
     Raises:
         ClinquantError: `target-unknown`, `target-failed`, and as decoding.
     """
-    return compare_file(bundle.model, _pictures(bundle, images, limit), targets, islands=bundle.card.float_islands > 0, progress=progress)
+    portable = bundle.card.portable is not False
+    return compare_file(bundle.model, _pictures(bundle, images, limit), targets, portable=portable, progress=progress)
 
 
 def compare_file(
-    model: Path, pictures: Sequence[NDArray[np.uint8]], targets: Sequence[str], *, islands: bool = False, progress: Progress | None = None
+    model: Path, pictures: Sequence[NDArray[np.uint8]], targets: Sequence[str], *, portable: bool = True, progress: Progress | None = None
 ) -> Agreement:
-    """As `agree`, for a model file and uint8 pictures [h, w, 3]; `islands` compares by tolerance."""
+    """As `agree`, for a model file and uint8 pictures [h, w, 3]; one that is not `portable` is compared by tolerance."""
     modules = {name: target_module(name) for name in dict.fromkeys(targets)}
     reasons = {name: module.missing() for name, module in modules.items()}
     total = len(pictures) * sum(reason is None for reason in reasons.values())
@@ -122,12 +123,12 @@ def compare_file(
             file, optimise = _file_for(module, model, Path(place))
             folder = write_job(Path(place) / name, file, pictures, threads=module.THREADS, optimise=optimise)
             module.answer(folder, _counting(folder, done, total, progress))
-            found.append(_compared(name, here, folder, len(pictures), islands))
+            found.append(_compared(name, here, folder, len(pictures), portable))
             done += len(pictures)
         answers = read_answers(here)
     return Agreement(
         model_sha256=sha256_file(model),
-        tolerance=TOLERANCE if islands else None,
+        tolerance=None if portable else TOLERANCE,
         images=len(pictures),
         runtime=answers.runtime,
         machine=answers.machine,
@@ -156,7 +157,7 @@ def _counting(folder: Path, done: int, total: int, progress: Progress | None) ->
     return lambda: progress(done + answered(folder), total) if progress else None
 
 
-def _compared(name: str, here: Path, there: Path, images: int, islands: bool) -> Compared:
+def _compared(name: str, here: Path, there: Path, images: int, portable: bool) -> Compared:
     answers, size, bytes_differing, images_differing, largest = read_answers(there), 0, 0, 0, 0.0
     for index in range(images):
         expected, found = outputs(here, index), outputs(there, index)
@@ -168,7 +169,7 @@ def _compared(name: str, here: Path, there: Path, images: int, islands: bool) ->
         largest = max(largest, *(_difference(expected[each], found[each], OUTPUTS[each]) for each in expected))
     return Compared(
         target=name,
-        agrees=largest <= TOLERANCE if islands else bytes_differing == 0,
+        agrees=bytes_differing == 0 if portable else largest <= TOLERANCE,
         runtime=answers.runtime,
         machine=answers.machine,
         bytes=size,
