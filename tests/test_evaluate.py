@@ -7,11 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from clinquant.core.errors import ClinquantError
 from clinquant.core.predictions import Predictions
+from clinquant.core.scope import figures
+from clinquant.core.sets import PredictionSets
 from clinquant.data.read import read_study
 from clinquant.edge.evaluate import cross_validated, evaluate, evaluate_predictions
+from clinquant.evidence.scope import fit_scope
 from tiny_bundle import CLASSES, card, write_bundle, write_pictures
 
 
@@ -84,6 +88,26 @@ def test_too_few_cases_give_no_new_threshold() -> None:
     found = evaluate_predictions(only, card(), name="one class")
     assert found.rechosen is None and "No threshold was chosen" in found.notes[0]
     assert found.auc.value is None
+
+
+def test_own_images_out_of_scope_and_coverage_are_told(tmp_path: Path) -> None:
+    """A rule fitted on noise around 70 and 190 finds the clinic's like pictures inside, and flat grey ones outside."""
+    random = np.random.default_rng(0)
+    noisy = [figures((level + random.integers(-40, 41, (16, 16, 3))).astype(np.uint8)) for level in (70, 190) * 40]
+    bundle = write_bundle(tmp_path)
+    scoped = dataclasses.replace(
+        bundle.card,
+        scope=fit_scope(np.array(noisy[:50]), np.array(noisy[50:])),
+        sets=PredictionSets(rule="lac", coverage=0.9, at_least=(0.2, 0.2), cases=40),
+    )
+    clinic = write_pictures(tmp_path / "clinic", each=5, size=(16, 16))
+    found = evaluate(dataclasses.replace(bundle, card=scoped), read_study(clinic))
+    assert found.out_of_scope is not None and found.out_of_scope <= 0.1 and found.coverage == 1.0
+    for path in clinic.rglob("*.png"):
+        Image.new("RGB", (16, 16), (random.integers(256),) * 3).save(path)
+    flat = evaluate(dataclasses.replace(bundle, card=scoped), read_study(clinic))
+    assert flat.out_of_scope == 1.0
+    assert evaluate_predictions(table(40, shift=1.0), card(), name="x").coverage is None
 
 
 def test_referral_keeps_the_surer_cases() -> None:

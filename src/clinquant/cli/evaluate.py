@@ -70,6 +70,8 @@ def _text(found: Evaluation) -> str:
     lines += [
         "",
         f"REFER: {found.referred:.1%} of the images{kept}",
+        *([] if found.out_of_scope is None else [f"OUT OF SCOPE: {found.out_of_scope:.1%} of the images, which would get no class"]),
+        *([] if found.coverage is None else [f"prediction sets hold the true class of {found.coverage:.1%}"]),
         f"expected calibration error {found.reliability.ece:.3f}",
         "",
         *found.notes,

@@ -11,9 +11,11 @@ import numpy as np
 from clinquant.core.card import Card
 from clinquant.core.errors import ClinquantError
 from clinquant.core.predictions import Predictions
+from clinquant.data.pixels import Pixels
 from clinquant.data.study import Study
 from clinquant.edge.bundle import Bundle
 from clinquant.edge.predict import predict_study
+from clinquant.edge.resize import Resizer
 from clinquant.evidence.decision import decide
 from clinquant.evidence.evidence import Reliability
 from clinquant.evidence.measured import Measured, measure_auc, measure_decisions
@@ -57,6 +59,9 @@ class Evaluation:
         referred: share of images that the bundle REFERs; `accuracy_kept`: of those it answers, None when it answers none.
         reliability: of its probabilities.
         notes: plain sentences on how to read this.
+        out_of_scope: share of images that the bundle would not answer, as unlike its training images; None without such a rule. They are
+            in all other figures all the same.
+        coverage: share of images whose true class is in the prediction set; None without a rule for sets.
     """
 
     model_sha256: str
@@ -71,6 +76,8 @@ class Evaluation:
     accuracy_kept: float | None
     reliability: Reliability
     notes: tuple[str, ...]
+    out_of_scope: float | None = None
+    coverage: float | None = None
 
 
 def evaluate(
@@ -95,7 +102,22 @@ def evaluate(
     own = relabelled(study, bundle.card)
     units = {case.id: case.group for case in own.cases if case.group is not None}
     predictions = predict_study(bundle.model, own, [case.id for case in own.cases], units, threads=threads, progress=progress)
-    return evaluate_predictions(predictions, bundle.card, name=study.name, rule=rule, seed=seed)
+    found = evaluate_predictions(predictions, bundle.card, name=study.name, rule=rule, seed=seed)
+    return dataclasses.replace(found, out_of_scope=_out_of_scope(own, bundle.card))
+
+
+def _out_of_scope(study: Study, card: Card) -> float | None:
+    if card.scope is None:
+        return None
+    pixels, resize = Pixels(study), Resizer(card.preprocess)
+    return float(np.mean([card.scope.excludes(resize(pixels[case.id][None])[0]) for case in study.cases]))
+
+
+def _coverage(predictions: Predictions, card: Card) -> float | None:
+    if card.sets is None:
+        return None
+    inside = card.sets.members(predictions.probabilities)
+    return float(inside[np.arange(len(predictions)), predictions.labels].mean())
 
 
 def evaluate_predictions(predictions: Predictions, card: Card, *, name: str, rule: str | None = None, seed: int = 0) -> Evaluation:
@@ -117,6 +139,7 @@ def evaluate_predictions(predictions: Predictions, card: Card, *, name: str, rul
         accuracy_kept=float((decided == predictions.labels)[kept].mean()) if kept.any() else None,
         reliability=reliability(predictions, card.temperature),
         notes=notes,
+        coverage=_coverage(predictions, card),
     )
 
 
