@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from app_bundle import write_integer_bundle
 from chromium import Server, ask, chromium, open_app, serving, start_engine
@@ -140,14 +141,36 @@ def test_exif_turns_as_on_the_workstation(bundle: Bundle, engine: Any, orientati
     assert same(bundle, engine, encoded(Image.fromarray(colourful()), kind, exif=exif))
 
 
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_xmp_turns_where_exif_says_nothing(bundle: Bundle, engine: Any, orientation: int, kind: str) -> None:
+    packet = f'<x:xmpmeta><rdf:Description tiff:Orientation="{orientation}"/></x:xmpmeta>'
+    text = PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", packet)
+    options = {"pnginfo": text} if kind == "PNG" else {"xmp": packet.encode()}
+    assert same(bundle, engine, encoded(Image.fromarray(colourful()), kind, **options))
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    assert same(bundle, engine, encoded(Image.fromarray(colourful()), kind, exif=exif, **options))
+
+
+@pytest.mark.parametrize(
+    "options", [{"progressive": True}, {"subsampling": 0}, {"subsampling": 1}, {"quality": 20}, {"restart_marker_rows": 1}]
+)
+def test_every_way_of_writing_jpeg(bundle: Bundle, engine: Any, options: dict[str, Any]) -> None:
+    smooth_colours = Image.fromarray(colourful(9, 7)).resize((333, 251), Image.Resampling.BICUBIC)
+    for picture in (smooth_colours, smooth_colours.convert("L")):
+        assert same(bundle, engine, encoded(picture, "JPEG", **options))
+
+
 def test_colour_profiles_and_gamma_are_ignored(bundle: Bundle, engine: Any) -> None:
-    from PIL import ImageCms, PngImagePlugin
+    from PIL import ImageCms
 
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
     picture = Image.fromarray(colourful())
     assert same(bundle, engine, encoded(picture, "JPEG", icc_profile=profile))
     assert same(bundle, engine, encoded(picture, "PNG", icc_profile=profile))
-    gamma = PngImagePlugin.PngInfo()
+    gamma = PngInfo()
     gamma.add(b"gAMA", (100000).to_bytes(4, "big"))
     assert same(bundle, engine, encoded(picture, "PNG", pnginfo=gamma))
 

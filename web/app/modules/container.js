@@ -2,7 +2,13 @@
 
 import { Refusal } from "./refusal.js";
 
-/** @typedef {{type: string, width: number, height: number, transparent: boolean, orientation: number}} Container */
+/**
+ * `exif` and `xmp` are orientations, 1 to 8; null where the file does not state one. EXIF's counts where both do.
+ * @typedef {{type: string, width: number, height: number, transparent: boolean, exif: number | null, xmp: number | null}} Container
+ */
+
+const XMP_NAME = "http://ns.adobe.com/xap/1.0/\0";
+const XMP_KEY = "XML:com.adobe.xmp\0";
 
 /**
  * @param {Uint8Array<ArrayBuffer>} bytes of a PNG, JPEG or WebP file
@@ -23,7 +29,8 @@ export function inspect(bytes) {
 
 /** @param {Uint8Array<ArrayBuffer>} bytes @param {DataView} view @returns {Container} */
 function png(bytes, view) {
-  const found = { type: "image/png", width: 0, height: 0, transparent: false, orientation: 1 };
+  /** @type {Container} */
+  const found = { type: "image/png", width: 0, height: 0, transparent: false, exif: null, xmp: null };
   let [at, data, ended] = [8, false, false];
   while (!ended) {
     const [length, kind] = [view.getUint32(at), text(bytes, at + 4, 4)];
@@ -36,7 +43,8 @@ function png(bytes, view) {
       found.transparent = body[9] === 4 || body[9] === 6;
     }
     if (kind === "tRNS") found.transparent = true;
-    if (kind === "eXIf") found.orientation = exif(body);
+    if (kind === "eXIf") found.exif = exif(body);
+    if (kind === "iTXt" && text(body, 0, XMP_KEY.length) === XMP_KEY) found.xmp = xmp(body);
     data ||= kind === "IDAT";
     ended = kind === "IEND";
     at += 12 + length;
@@ -47,7 +55,8 @@ function png(bytes, view) {
 
 /** @param {Uint8Array<ArrayBuffer>} bytes @param {DataView} view @returns {Container} */
 function jpeg(bytes, view) {
-  const found = { type: "image/jpeg", width: 0, height: 0, transparent: false, orientation: 1 };
+  /** @type {Container} */
+  const found = { type: "image/jpeg", width: 0, height: 0, transparent: false, exif: null, xmp: null };
   for (let at = 2; ; ) {
     if (bytes[at] !== 0xff) throw new Refusal("broken");
     const marker = bytes[at + 1];
@@ -62,7 +71,8 @@ function jpeg(bytes, view) {
       [found.height, found.width] = [view.getUint16(at + 5), view.getUint16(at + 7)];
       if (body[0] !== 8 || (body[5] !== 1 && body[5] !== 3)) throw new Refusal("colours");
     }
-    if (marker === 0xe1 && text(body, 0, 6) === "Exif\0\0" && found.orientation === 1) found.orientation = exif(body.subarray(6));
+    if (marker === 0xe1 && text(body, 0, 6) === "Exif\0\0") found.exif ??= exif(body.subarray(6));
+    if (marker === 0xe1 && text(body, 0, XMP_NAME.length) === XMP_NAME) found.xmp ??= xmp(body);
     at += 2 + length;
   }
   if (!found.width || !hasEnd(bytes)) throw new Refusal("broken");
@@ -79,7 +89,8 @@ function hasEnd(bytes) {
 
 /** @param {Uint8Array<ArrayBuffer>} bytes @param {DataView} view @returns {Container} */
 function webp(bytes, view) {
-  const found = { type: "image/webp", width: 0, height: 0, transparent: false, orientation: 1 };
+  /** @type {Container} */
+  const found = { type: "image/webp", width: 0, height: 0, transparent: false, exif: null, xmp: null };
   if (view.getUint32(4, true) + 8 > bytes.length) throw new Refusal("broken");
   for (let at = 12; at + 8 <= bytes.length; ) {
     const [kind, length] = [text(bytes, at, 4), view.getUint32(at + 4, true)];
@@ -96,7 +107,9 @@ function webp(bytes, view) {
       found.transparent ||= ((bits >>> 28) & 1) === 1;
     } else if (kind === "EXIF") {
       const skip = text(bytes, body, 6) === "Exif\0\0" ? 6 : 0;
-      found.orientation = exif(bytes.subarray(body + skip, body + length));
+      found.exif = exif(bytes.subarray(body + skip, body + length));
+    } else if (kind === "XMP ") {
+      found.xmp = xmp(bytes.subarray(body, body + length));
     }
     at = body + length + (length & 1);
   }
@@ -104,20 +117,30 @@ function webp(bytes, view) {
   return found;
 }
 
-/** The orientation tag (1 to 8) of an EXIF block, or 1. @param {Uint8Array} block */
+/** The orientation tag of an EXIF block, 1 where it is none of 1 to 8, null where there is none. @param {Uint8Array} block */
 function exif(block) {
   try {
     const view = new DataView(block.buffer, block.byteOffset, block.byteLength);
     const little = view.getUint16(0) === 0x4949;
     const start = view.getUint32(4, little);
     for (let left = view.getUint16(start, little), at = start + 2; left > 0; left--, at += 12) {
-      const value = view.getUint16(at + 8, little);
-      if (view.getUint16(at, little) === 0x0112) return value >= 1 && value <= 8 ? value : 1;
+      if (view.getUint16(at, little) === 0x0112) return known(view.getUint16(at + 8, little));
     }
   } catch {
     // a damaged block turns nothing
   }
-  return 1;
+  return null;
+}
+
+/** The same of an XMP packet. @param {Uint8Array} packet */
+function xmp(packet) {
+  const found = /tiff:Orientation(?:="|>)([0-9])/.exec(new TextDecoder().decode(packet));
+  return found ? known(Number(found[1])) : null;
+}
+
+/** @param {number} orientation */
+function known(orientation) {
+  return orientation >= 1 && orientation <= 8 ? orientation : 1;
 }
 
 /** @param {Uint8Array} bytes @param {number} at @param {number} length */

@@ -32,7 +32,8 @@ export async function decode(bytes, mostPixels) {
   const bitmap = await toBitmap(bytes, container.type);
   try {
     const stored = fromBitmap(bitmap, container.transparent);
-    return (await turning.get(container.type)) ? stored : turned(stored, container.orientation);
+    const done = container.exif !== null && (await turning.get(container.type));
+    return done ? stored : turned(stored, container.exif ?? container.xmp ?? 1);
   } finally {
     bitmap.close();
   }
