@@ -2,10 +2,10 @@
 
     python -m benchmarks.out_of_scope --data ../shared/data --photographs PHOTOS --out benchmarks/results/out_of_scope.csv
 
-One rule a data set and network size, fitted on its train pictures, its limit on tune (`clinquant.lab.scope.learn_scope`); no network is
-needed, as the rule reads pixels. A row is one rule against one source of pictures: its own locked test set (`inside`), the other data sets,
-photographs, blank pictures, noise, and the test pictures themselves blurred by a Gaussian of a 20th and a 10th of the side. Sources that
-show the same part of the body by the same means are left out. `low` and `high` are Wilson's 95% bounds of the share.
+One rule a data set and network size, fitted on its train pictures, its limit on tune (`clinquant.lab.scope.learn_scope`); no network
+is needed, as the rule reads pixels. A row is one rule against one source of pictures: its own locked test set (`inside`; for X-rays also
+pictures at full size), the other data sets, photographs, blank pictures, noise, and the test pictures blurred by a Gaussian of a 20th and a
+10th of the side. Sources that show the same part of the body by the same means are left out. `low` and `high` are Wilson's 95% bounds.
 
 PHOTOS is a folder of photographs; the committed figures used the nine that ship in the wheels gradio 6.31.0 (`media_assets/images/*.jp*g`,
 `test_data/cheetah2.jpg`), imgaug 0.4.0 (`quokka.jpg`) and ultralytics 8.4.190 (`assets/*.jpg`), each whole and in nine random squares of
@@ -50,6 +50,9 @@ SIZES = {
 ALIKE = ({"kermany_cxr_224", "pneumoniamnist_rebuilt"}, {"busi_256", "breastmnist"})
 """The same pictures, stored twice."""
 
+FULL_SIZE = "kermany_cxr_orig_sample"
+"""Pictures of `kermany_cxr_224` before they were made smaller, 1 to 2 megapixels."""
+
 MOST = 200
 """Pictures of a source, at most."""
 
@@ -71,6 +74,12 @@ class Sets:
     def some(self, name: str) -> Iterator[Picture]:
         """Pictures of a set, drawn."""
         yield from pictures(self.study(name), [case.id for case in self.study(name).cases])
+
+
+def whole(data: Path) -> Iterator[Picture]:
+    """Every picture of a folder."""
+    study = read_study(data)
+    yield from pictures(study, [case.id for case in study.cases])
 
 
 def pictures(study: Study, ids: Sequence[str]) -> Iterator[Picture]:
@@ -127,8 +136,10 @@ def sources(sets: Sets, name: str, test: Sequence[str], photos: Path) -> dict[st
     study = sets.study(name)
     same = next((alike for alike in ALIKE if name in alike), {name})
     others = {f"set {other}": (lambda other=other: sets.some(other)) for other in SIZES if other not in same}
+    full = {"inside, at full size": lambda: whole(sets.data / FULL_SIZE)} if name == "kermany_cxr_224" else {}
     return {
         "inside": lambda: pictures(study, test),
+        **full,
         **others,
         "photographs": lambda: photographs(photos),
         "photographs, grey": lambda: grey(photographs(photos)),
