@@ -104,10 +104,27 @@ def _analyses(evidence: Evidence) -> Iterator[str]:
             )
     for name, trust in evidence.reliability.items():
         yield f"- {name}: expected calibration error {trust.ece_before:.3f} before the temperature, {trust.ece:.3f} after"
+    yield from _single_answers(evidence)
     for name, latency in evidence.latency.items():
         yield f"- {name}: median {latency.median_ms:.2f} ms an image ({latency.minimum_ms:.2f} to {latency.maximum_ms:.2f})"
     for pair in evidence.external:
         yield from _external(pair)
+
+
+def _single_answers(evidence: Evidence) -> Iterator[str]:
+    """How far one answer can be trusted: prediction sets, referral, what is out of scope."""
+    for name, figures in evidence.referral.items():
+        if figures.below is not None and figures.error_kept is not None:
+            errors = f"error {figures.error:.1%} of all, {figures.error_kept:.1%} of the others"
+            yield f"- {name}: refers {figures.referred:.1%} of the test cases; {errors}"
+    for row in evidence.conformal.get("integer", ()):
+        yield (
+            f"- prediction sets ({row.rule}) of the integer file: {row.coverage:.1%} hold the true class ({row.wanted:.0%} asked for), "
+            f"{row.mean_size:.2f} classes on average"
+        )
+    if evidence.scope is not None:
+        controls = ", ".join(f"{name} {share:.0%}" for name, share in evidence.scope.controls.items())
+        yield f"- out of scope by mistake: {evidence.scope.inside:.1%} of the test pictures; of controls: {controls}"
 
 
 def _external(pair: Pair) -> Iterator[str]:
