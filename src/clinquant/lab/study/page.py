@@ -59,6 +59,7 @@ def section(name: str, rows: Sequence[Row]) -> Iterable[str]:
     )
     yield grid(rows, FIDELITY)
     yield "### What an explanation is worth: insertion (more is better), deletion (less), sparsity (Gini)\n"
+    yield "The mean, then its change from the float network it came from, image by image, with the 95% interval.\n"
     yield grid(rows, WORTH)
     yield "### Guidance and attribution preservation against plain training at the same width\n"
     yield (
@@ -108,6 +109,16 @@ def estimate(name: str, decimals: int = 2) -> Callable[[Sequence[Row]], str]:
     return text
 
 
+def worth(name: str) -> Callable[[Sequence[Row]], str]:
+    """A column: the mean of `name`, and its change from the float network it came from with the widest interval."""
+
+    def text(rows: Sequence[Row]) -> str:
+        value, change = mean(name)(rows), estimate(f"{name}_change", 3)(rows)
+        return f"{value}; {change}" if change and rows[0]["way"] != "float" else value
+
+    return text
+
+
 def difference(metric: str) -> Callable[[Sequence[Row]], str]:
     """A column: a metric less the plain float file's, its widest interval, and the verdicts."""
 
@@ -138,7 +149,7 @@ FIDELITY: dict[str, Callable[[Sequence[Row]], str]] = {
 }
 
 WORTH: dict[str, Callable[[Sequence[Row]], str]] = {
-    f"{said}, {metric}": mean(f"{method}_{metric}")
+    f"{said}, {metric}": worth(f"{method}_{metric}")
     for method, said in (("class_map", "class map"), ("gradient", "gradient"))
     for metric in ("insertion", "deletion", "gini")
 }

@@ -100,6 +100,7 @@ def explanations(cell: Cell, other: Cell, key: Key, count: int) -> dict[str, Any
             name = f"{method}_{each.metric}"
             if each.candidate is not None:
                 found |= {f"{name}": _rounded(each.candidate), f"{name}_float": _rounded(each.baseline)}
+                found |= _estimate(f"{name}_change", each.difference)
             found |= _estimate(f"{name}_distance", each.distance)
             found |= {f"{name}_floor": _rounded(None if each.floor is None else each.floor.value)}
             found |= {f"{name}_control": _rounded(None if each.control is None else each.control.value)}
