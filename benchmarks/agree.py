@@ -1,4 +1,4 @@
-"""Every network of the zoo on every machine that `clinquant agree` knows: differing bytes of logits and class maps, real images.
+"""Every network of the zoo on every machine that `clinquant agree` knows: differing bytes of all outputs, real images.
 
     python -m benchmarks.agree --data ../shared/data --out benchmarks/results/agree.csv
 

@@ -141,7 +141,8 @@ SECTIONS: tuple[tuple[str, str, str, Callable[[list[Row]], str]], ...] = (
     (
         "agree",
         "The same bytes elsewhere",
-        "Bytes of logits and class maps that differ from this machine's, real images, random weights; see [agree.md](agree.md).",
+        "Bytes of all outputs (logits, class maps, what the network read) that differ from this machine's, on real images, with random "
+        "weights: [agree.md](agree.md).",
         plain("architecture", "bits", "target", "images", "bytes", "differing_bytes", "runtime_here", "runtime", "target_machine"),
     ),
     (
