@@ -19,7 +19,7 @@ export function el(tag, properties = {}, ...children) {
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An icon of `icons/symbols.svg`, beside words that say the same. @param {string} name */
+/** A drawing that stands beside words which say the same. @param {string} name */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   const path = document.createElementNS(SVG, "path");

@@ -33,8 +33,6 @@ let keeping = "installing";
 let persisted = false;
 /** @type {Context | undefined} */
 let context;
-/** @type {Refusal | undefined} */
-let refusal;
 
 showTheme();
 await speak(preferred());
@@ -81,7 +79,7 @@ async function start() {
     persisted ||= (await navigator.storage?.persist?.().catch(() => false)) ?? false;
   } catch (error) {
     engine.worker.terminate();
-    refusal = error instanceof Refusal ? error : new Refusal("failed", { reason: String(error) });
+    const refusal = error instanceof Refusal ? error : new Refusal("failed", { reason: String(error) });
     shell(refusedScreen(refusal.code, refusal.values));
   }
 }

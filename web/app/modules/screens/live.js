@@ -3,6 +3,7 @@
 import { decide } from "../decide.js";
 import { el, icon } from "../dom.js";
 import { number, percent, t } from "../messages.js";
+import { Refusal } from "../refusal.js";
 import { decisionMark } from "./result.js";
 
 /** Over how long the frame rate is measured, milliseconds. */
@@ -33,6 +34,16 @@ export function liveScreen(context) {
     }
     await video.play();
     buttons(true);
+    await answerFrames().catch((error) => {
+      if (!video.srcObject) return;
+      end();
+      const { code, values } = error instanceof Refusal ? error : new Refusal("failed", { reason: String(error) });
+      say(el("p", { class: "note" }, t(`refused.${code}`, values)));
+    });
+  }
+
+  /** Until the camera is stopped or the screen is left. */
+  async function answerFrames() {
     /** @type {number[]} */
     const ends = [];
     while (video.srcObject) {
