@@ -27,7 +27,7 @@ from clinquant.lab.run import Run
 
 Picture = NDArray[np.uint8]
 
-MOST = 200
+MOST = 250
 """Test pictures that are corrupted, at most, drawn: each is run 16 times."""
 
 CONTROLS = 50
