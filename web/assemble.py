@@ -25,7 +25,7 @@ COMPRESSED = "ort-wasm-simd-threaded.wasm"
 def assemble(static: Path = STATIC, *, dev: bool = False) -> Path:
     """The folder `static`, written anew. npm fetches the runtime, and with `dev` what tests and types need, when they are not here yet."""
     runtime = WEB / "node_modules" / PACKAGE
-    if _version(runtime) != _wanted() or (dev and _version(WEB / "node_modules" / "axe-core") is None):
+    if any(_version(WEB / "node_modules" / name) != version for name, version in _wanted(dev).items()):
         _npm("ci", *(() if dev else ("--omit=dev",)))
     fresh = static.with_name(f".{static.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
@@ -43,8 +43,9 @@ def assemble(static: Path = STATIC, *, dev: bool = False) -> Path:
     return static
 
 
-def _wanted() -> str:
-    return str(json.loads((WEB / "package.json").read_text(encoding="utf-8"))["dependencies"][PACKAGE])
+def _wanted(dev: bool) -> dict[str, str]:
+    package = json.loads((WEB / "package.json").read_text(encoding="utf-8"))
+    return dict(package["dependencies"]) | (dict(package["devDependencies"]) if dev else {})
 
 
 def _version(package: Path) -> str | None:
