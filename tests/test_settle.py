@@ -35,7 +35,7 @@ def test_the_network_that_learns_is_the_one_that_is_exported(name: str, bits: st
     deployed = load(export_integer(lower(model.quantized("x")), tmp_path / "integer.onnx")).run(pixels).logits
     far = np.abs(simulated - deployed)
     largest = np.abs(deployed).max()
-    near = 1e-4 if name in ("plain", "resnet20") else 5e-2  # in deeper ones a code that differs is met by more layers
+    near = {"plain": 1e-4, "resnet20": 2e-3}.get(name, 5e-2)  # in deeper ones a code that differs is met by more layers
     assert np.median(far) < near * largest, (np.median(far), far.max(), largest)
 
 
