@@ -33,7 +33,7 @@ from clinquant.core.artifact import sha256_bytes
 from clinquant.edge.answer import find_images
 from clinquant.edge.bundle import open_bundle
 
-SAMPLE_SECONDS = 0.1
+SAMPLE_SECONDS = 0.01
 """Between two looks at the server's memory."""
 
 

@@ -38,7 +38,7 @@ NAMES = (*RECIPES, *METHODS)
 """What `--recipe` takes beside `auto`: recipes after training, and quantization-aware training."""
 
 RUNGS: tuple[tuple[str, ...], ...] = ((*RANGES, "bias_correction"), ("equalize",), ("adaround",), ("lsq",))
-"""What `auto` tries, the cheap first; a rung is begun only when no file of those below it holds. At 8 bits none trains."""
+"""What `auto` tries, the cheap first; a rung is begun only when no file of those below it holds. At 8 bits the last two stay out."""
 
 
 def check_recipe(recipe: str, bits: str) -> None:
@@ -242,7 +242,7 @@ def climb(run: Run, options: BuildOptions, classifier: Classifier, study: Study,
         climbing.model, table = replace(model, widths=mixed.widths), mixed.table
         for line in told(table):
             run.narrator.say(line)
-    rungs = ((options.recipe,),) if options.recipe != "auto" else RUNGS[:-1] if options.bits == "w8a8" else RUNGS
+    rungs = ((options.recipe,),) if options.recipe != "auto" else RUNGS[:2] if options.bits == "w8a8" else RUNGS
     for names in rungs:
         climbing.take(names)
         if climbing.holds() or not climbing.has_time():
