@@ -14,9 +14,10 @@ from clinquant.evidence.metrics import macro_auc
 
 
 @pytest.mark.slow
-def test_br35h_becomes_a_proven_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "demo"
-    assert run(["demo", "--out", str(out), "--size", "96", "--epochs", "2"]) == 0, capsys.readouterr().err
+def test_br35h_becomes_a_proven_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where `demo` is both the default --out and a name of the data
+    out = Path("demo")
+    assert run(["demo", "--size", "96", "--epochs", "2"]) == 0, capsys.readouterr().err
     said = capsys.readouterr()
     assert "cannot decide it at margin 0.02" in said.err, "the plan says before training what the size cannot decide"
     audit = json.loads((out / "audit.json").read_text())

