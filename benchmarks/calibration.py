@@ -1,6 +1,6 @@
 """What calibration costs: seconds against plain float passes over the same images, and memory against their number.
 
-    python benchmarks/calibration.py --out benchmarks/results/calibration.csv
+    python -m benchmarks.calibration --out benchmarks/results/calibration.csv
 
 Random weights and noise: neither time nor memory depends on them. Each row of memory is measured in a process of its own: the highest
 resident memory after calibrating on 16 images, and what more was needed for the rest. Pixels (which grow) are held before.
@@ -9,20 +9,21 @@ resident memory after calibrating on 16 images, and what more was needed for the
 from __future__ import annotations
 
 import argparse
-import csv
 import resource
 import statistics
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 
 import numpy as np
+from benchmarks.rows import Rows
 
 ARCHITECTURES = {"resnet20": 28, "resnet18_28": 28, "efficientnet_lite0": 224}
 COUNTS = (64, 512, 2048)
 REPEATS = 3
-COLUMNS = ("arch", "size", "images", "float_s", "calibrate_s", "ratio", "peak_mib", "growth_mib", "threads", "torch", "machine")
+TIMED = 512
 
 
 def prepared(arch: str, images: int):  # type: ignore[no-untyped-def]
@@ -79,15 +80,6 @@ def memory(arch: str, images: int) -> tuple[float, float]:
     return after, after - before
 
 
-def machine() -> dict[str, str]:
-    """Threads, version and processor."""
-    import torch
-
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").is_file() else []
-    name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
-    return {"threads": str(torch.get_num_threads()), "torch": torch.__version__, "machine": name}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
@@ -97,27 +89,17 @@ def main() -> None:
     if asked.memory:
         print(*memory(asked.memory[0], int(asked.memory[1])))
         return
-    asked.out.parent.mkdir(parents=True, exist_ok=True)
-    with asked.out.open("w", newline="", encoding="utf-8") as stream:
-        table = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-        table.writeheader()
-        for arch in asked.arch:
-            for images in COUNTS:
-                command = [sys.executable, __file__, "--out", str(asked.out), "--memory", arch, str(images)]
-                peak, growth = map(float, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
-                row = {
-                    "arch": arch,
-                    "size": ARCHITECTURES[arch],
-                    "images": images,
-                    "peak_mib": f"{peak:.0f}",
-                    "growth_mib": f"{growth:.1f}",
-                }
-                if images == 512:
-                    plain, whole = seconds(arch, images)
-                    row |= {"float_s": f"{plain:.2f}", "calibrate_s": f"{whole:.2f}", "ratio": f"{whole / plain:.2f}"}
-                table.writerow(row | machine())
-                stream.flush()
-                print(row, flush=True)
+    import torch
+
+    rows = Rows(asked.out, ("arch", "images"))
+    for arch, images in product(asked.arch, COUNTS):
+        command = [sys.executable, "-m", "benchmarks.calibration", "--out", str(asked.out), "--memory", arch, str(images)]
+        peak, growth = map(float, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+        row = {"arch": arch, "size": ARCHITECTURES[arch], "images": images, "peak_mib": f"{peak:.0f}", "growth_mib": f"{growth:.1f}"}
+        if images == TIMED:
+            plain, whole = seconds(arch, images)
+            row |= {"float_s": f"{plain:.2f}", "calibrate_s": f"{whole:.2f}", "ratio": f"{whole / plain:.2f}"}
+        rows.add(row | {"threads": torch.get_num_threads(), "torch": torch.__version__})
 
 
 if __name__ == "__main__":

@@ -10,17 +10,13 @@ repetition is a new calibration set of 200 cases and one new case.
 from __future__ import annotations
 
 import argparse
-import csv
-import platform
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from benchmarks.evidence_type1 import ACCURACY, AUC, Generator, Pair, blurred, bounds, clustered, independent, table
+from benchmarks.rows import Rows
 
-from clinquant import __version__
-from clinquant.core.artifact import replacing
 from clinquant.core.predictions import Predictions
 from clinquant.evidence.claims import Claim
 from clinquant.evidence.compare import compare
@@ -83,18 +79,9 @@ def main() -> None:
     asked = parser.parse_args()
     jobs: list[Callable[[], dict[str, str | int | float]]] = [lambda rule=rule: sets(rule, asked.repetitions, asked.seed) for rule in RULES]
     jobs += [lambda name=name: intervals(name, asked.repetitions, asked.bootstraps, asked.seed) for name in DIFFERENCES]
-    rows = []
+    rows = Rows(asked.out, ("truth",))
     for job in jobs:
-        rows.append(job())
-        print(rows[-1], file=sys.stderr, flush=True)
-    command = (
-        f"python -m benchmarks.evidence_coverage --repetitions {asked.repetitions} --bootstraps {asked.bootstraps} --seed {asked.seed}"
-    )
-    with replacing(asked.out) as path, path.open("w", newline="", encoding="utf-8") as file:
-        file.write(f"# {command}\n# clinquant {__version__}, Python {platform.python_version()}, numpy {np.__version__}\n")
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        rows.add(job() | {"numpy": np.__version__})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How often the evidence room calls a file NON_INFERIOR that is worse by exactly the margin: its false-pass rate.
 
-    python benchmarks/evidence_type1.py --repetitions 1000 --bootstraps 300
+    python -m benchmarks.evidence_type1 --repetitions 1000 --bootstraps 300
 
 Each row of `benchmarks/results/evidence_type1.csv` is one way to lose exactly the margin. The one-sided level is 2.5%; `rate_low` and
 `rate_high` are the exact 95% bounds of the simulated rate. `naive_rate` is that of the plain percentile bootstrap (for proportions the
@@ -10,18 +10,14 @@ interval that takes every image for independent), which is what the procedure ex
 from __future__ import annotations
 
 import argparse
-import csv
-import platform
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
+from benchmarks.rows import Rows
 from numpy.typing import NDArray
 
-from clinquant import __version__
-from clinquant.core.artifact import replacing
 from clinquant.core.predictions import Predictions
 from clinquant.evidence.claims import Claim, Finding, Verdict
 from clinquant.evidence.compare import compare, overall
@@ -173,18 +169,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "evidence_type1.csv")
     asked = parser.parse_args()
-    rows = []
+    rows = Rows(asked.out, ("scenario",))
     for name in SCENARIOS:
-        rows.append(simulate(name, asked.repetitions, asked.bootstraps, asked.seed))
-        print(rows[-1], file=sys.stderr, flush=True)
-    with replacing(asked.out) as path, path.open("w", newline="", encoding="utf-8") as file:
-        command = (
-            f"python benchmarks/evidence_type1.py --repetitions {asked.repetitions} --bootstraps {asked.bootstraps} --seed {asked.seed}"
-        )
-        file.write(f"# {command}\n# clinquant {__version__}, Python {platform.python_version()}, numpy {np.__version__}\n")
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        rows.add(simulate(name, asked.repetitions, asked.bootstraps, asked.seed) | {"numpy": np.__version__})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Simulation, numpy reference and ONNX Runtime on every code of every tensor: 500 real images, every network of the zoo, every width.
 
-    python benchmarks/exactness.py --data ../shared/data --out benchmarks/results/exactness.csv
+    python -m benchmarks.exactness --data ../shared/data --out benchmarks/results/exactness.csv
 
 At each network's own size: chest X-rays and brain scans at 224 px, chest X-rays and fundus photographs at 28 px. Weights are random, batch
 norm has the statistics of real images. The reference is slow and looks at the first of them. The CSV is the resume key: a row that stands
@@ -10,10 +10,6 @@ in it is not made again. Every count of differing codes must be 0.
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import shlex
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -24,17 +20,15 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from benchmarks.rows import Rows
 from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from clinquant import __version__
-from clinquant.core.artifact import write_text
 from clinquant.core.card import Card
 from clinquant.core.edges import open_edges
 from clinquant.core.integer import IntegerProgram
 from clinquant.core.reference import execute
-from clinquant.edge.machine import machine
 from clinquant.edge.runtimes import runtime_module
 from clinquant.lab.architectures import ARCHITECTURES
 from clinquant.lab.classifier import Classifier
@@ -138,35 +132,25 @@ def row(classifier: Classifier, bits: str, pixels: NDArray[np.uint8], folder: Pa
     }
 
 
-def wanted(rows: list[dict[str, Any]], names: list[str]) -> Iterator[tuple[str, str]]:
+def wanted(rows: Rows, names: list[str]) -> Iterator[tuple[str, str]]:
     """(architecture, width) of the rows that are missing, the quick ones first."""
-    done = {tuple(found[key] for key in KEY) for found in rows}
     for name in sorted(names, key=lambda name: (ARCHITECTURES[name].size, name)):
-        yield from ((name, bits) for bits in WIDTHS if (name, bits) not in done)
+        yield from ((name, bits) for bits in WIDTHS if {"architecture": name, "bits": bits} not in rows)
 
 
 def main() -> None:
-    """Writes the CSV, a row as it is made."""
+    """Makes the rows that are missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--architectures", nargs="*", default=list(ARCHITECTURES))
     asked = parser.parse_args()
-    rows: list[dict[str, Any]] = []
-    if asked.out.exists():
-        rows = list(csv.DictReader(line for line in asked.out.read_text(encoding="utf-8").splitlines() if not line.startswith("#")))
-    facts = {"clinquant": __version__, "runtime": runtime_module("onnxruntime").version(), "torch": torch.__version__, "machine": machine()}
+    rows = Rows(asked.out, KEY)
+    facts = {"runtime": runtime_module("onnxruntime").version(), "torch": torch.__version__}
     for name, bits in wanted(rows, asked.architectures):
         pixels = real_images(asked.data, ARCHITECTURES[name].size)
         with tempfile.TemporaryDirectory() as folder:
-            rows.append(row(network(name, pixels), bits, pixels, Path(folder)) | facts)
-        text = io.StringIO()
-        text.write(f"# python {shlex.join(sys.argv)}\n")
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(asked.out, text.getvalue())
-        print(rows[-1], flush=True)
+            rows.add(row(network(name, pixels), bits, pixels, Path(folder)) | facts)
 
 
 if __name__ == "__main__":

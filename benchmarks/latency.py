@@ -2,26 +2,21 @@
 
 Weights are random: time and bytes do not depend on them. Run by hand, on a quiet machine:
 
-    python benchmarks/latency.py --out benchmarks/results/latency.csv
+    python -m benchmarks.latency --out benchmarks/results/latency.csv
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import shlex
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
+from benchmarks.rows import Rows
 
-from clinquant.core.artifact import write_text
 from clinquant.core.card import Card
 from clinquant.edge.bench import bench
-from clinquant.edge.machine import machine
 from clinquant.edge.runtimes import runtime_module
 from clinquant.lab.architectures import ARCHITECTURES
 from clinquant.lab.classifier import Classifier
@@ -29,11 +24,6 @@ from clinquant.lab.export.float import export_float
 from clinquant.lab.export.integer import export_integer
 from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.quantize import quantize
-
-COLUMNS = (
-    "architecture", "size", "float_ms", "float_min", "float_max", "integer_ms", "integer_min", "integer_max", "ratio",
-    "float_megapixel_ms", "integer_megapixel_ms", "float_bytes", "integer_bytes", "bytes_ratio", "runs", "runtime", "machine", "command",
-)  # fmt: skip
 
 
 def row(name: str, size: int, runs: int, folder: Path) -> dict[str, object]:
@@ -66,17 +56,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--runs", type=int, default=60)
     arguments = parser.parse_args()
-    command = f"python {shlex.join(sys.argv)}"
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
+    rows = Rows(arguments.out, ("architecture", "size"))
     with tempfile.TemporaryDirectory() as folder:
         for name, architecture in ARCHITECTURES.items():
             found = row(name, architecture.size, arguments.runs, Path(folder))
-            found |= {"runtime": runtime_module("onnxruntime").version(), "machine": machine(), "command": command}
-            writer.writerow(found)
-            print(name, found["ratio"], found["bytes_ratio"], flush=True)
-    write_text(arguments.out, text.getvalue())
+            rows.add(found | {"runtime": runtime_module("onnxruntime").version()})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The main job on real images: builds each set, and writes down what its evidence says, a row a build.
 
-    python benchmarks/main_job.py --data ../shared/data --runs runs --out benchmarks/results/main_job.csv
+    python -m benchmarks.main_job --data ../shared/data --runs runs --out benchmarks/results/main_job.csv
 
 Builds are resumed where they stand in `--runs`; rows are written as builds finish, so the table can be cut off at any time. `seconds`
 is of this call, and so of the whole build only where nothing stood there before.
@@ -9,16 +9,12 @@ is of this call, and so of the whole build only where nothing stood there before
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import shlex
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from clinquant import __version__
-from clinquant.core.artifact import write_text
+from benchmarks.rows import Rows
+
 from clinquant.core.predictions import Predictions
 from clinquant.evidence.claims import Finding
 from clinquant.evidence.evidence import Evidence
@@ -64,8 +60,6 @@ def row(name: str, evidence: Evidence, run: Path) -> dict[str, Any]:
         "ece_integer": round(evidence.reliability["integer"].ece, 4),
         "test_reads": evidence.test.reads,
         "runtime": evidence.runtime,
-        "machine": evidence.machine,
-        "clinquant": evidence.clinquant,
     }
     return found
 
@@ -87,20 +81,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", nargs="*", help="names of builds; default all")
     asked = parser.parse_args()
-    rows: list[dict[str, Any]] = []
+    rows = Rows(asked.out, ("set", "architecture"))
     for name, options in builds(asked.data).items():
         if asked.only and name not in asked.only:
             continue
         run, start = asked.runs / name.replace(" ", "-"), time.perf_counter()
         evidence = build(options, run, Silent())
-        rows.append(row(name, evidence, run) | {"seconds": round(time.perf_counter() - start)})
-        text = io.StringIO()
-        text.write(f"# python {shlex.join(sys.argv)}\n# clinquant {__version__}\n")
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(asked.out, text.getvalue())
-        print(name, rows[-1], flush=True)
+        rows.add(row(name, evidence, run) | {"seconds": round(time.perf_counter() - start)})
 
 
 if __name__ == "__main__":

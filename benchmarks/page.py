@@ -16,13 +16,13 @@ Row = dict[str, str]
 
 
 def rows_of(name: str) -> tuple[str, list[Row]]:
-    """The command that made a table, and its rows; none where it is not there."""
+    """The commands that made a table, a line each, and its rows; none where it is not there."""
     path = RESULTS / f"{name}.csv"
     if not path.exists():
         return "", []
     lines = path.read_text(encoding="utf-8").splitlines()
-    command = next((line.lstrip("# ") for line in lines if line.startswith("#")), "")
-    return command, list(csv.DictReader(line for line in lines if not line.startswith("#")))
+    commands = "\n".join(line.removeprefix("#").strip() for line in lines if line.startswith("#"))
+    return commands, list(csv.DictReader(line for line in lines if not line.startswith("#")))
 
 
 def table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -181,9 +181,9 @@ def main() -> None:
         "# Measured\n\nMade by `python -m benchmarks.page` from `benchmarks/results`. Machines and versions stand in the tables there."
     ]
     for name, title, says, render in SECTIONS:
-        command, rows = rows_of(name)
+        commands, rows = rows_of(name)
         if rows:
-            parts.append(f"## {title}\n\n{says}\n\n`{command}`\n\n{render(rows)}")
+            parts.append(f"## {title}\n\n{says}\n\n```text\n{commands}\n```\n\n{render(rows)}")
     PAGE.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 

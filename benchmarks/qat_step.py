@@ -2,7 +2,7 @@
 
 On a quiet machine:
 
-    python benchmarks/qat_step.py --out benchmarks/results/qat_step.csv
+    python -m benchmarks.qat_step --out benchmarks/results/qat_step.csv
 
 Random weights and images: time does not depend on them. `float32` and `bfloat16` train the zoo's own module without quantizers, channels
 last; `torch` and `fused` its fake-quantized network in bfloat16, in plain torch and with the compiled kernels. Ratios are those of steps
@@ -13,10 +13,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import csv
-import io
-import shlex
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -25,13 +21,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from benchmarks.rows import Rows
 from torch import nn
 
-from clinquant import __version__
-from clinquant.core.artifact import write_text
 from clinquant.core.card import Card
 from clinquant.core.preprocess import Preprocess
-from clinquant.edge.machine import machine
 from clinquant.lab.architectures import ARCHITECTURES
 from clinquant.lab.classifier import Classifier
 from clinquant.lab.fit import Run, reproducible
@@ -133,7 +127,7 @@ def row(name: str, bits: str, threads: int, times: dict[str, np.ndarray]) -> dic
 def main() -> None:
     """Measures and writes the CSV, a row as soon as it is known."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--bits", default="w4a4")
@@ -142,20 +136,12 @@ def main() -> None:
     asked = parser.parse_args()
     if library() is None:
         raise SystemExit("the kernels are not available: a C++ compiler is needed")
-    rows = []
+    rows = Rows(asked.out, ("architecture", "threads", "bits"))
     for name, threads in product(asked.networks, asked.threads):
         with tempfile.TemporaryDirectory() as folder:
             times = measure(name, asked.bits, threads, asked.rounds, Path(folder), tuple(asked.ways))
         found = row(name, asked.bits, threads, times) | {"rounds": asked.rounds}
-        rows.append(found | {"torch_version": torch.__version__, "machine": machine(), "clinquant": __version__})
-        print(rows[-1], flush=True)
-        text = io.StringIO()
-        text.write(f"# python {shlex.join(sys.argv)}\n")
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        if asked.out:
-            write_text(asked.out, text.getvalue())
+        rows.add(found | {"torch_version": torch.__version__})
 
 
 if __name__ == "__main__":

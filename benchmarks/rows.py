@@ -1,10 +1,7 @@
-"""A table of results that can be cut off at any time: its rows are the resume key."""
+"""What benchmarks have in common: a table that can be cut off at any time, and two files compared on the same cases."""
 
 from __future__ import annotations
 
-import csv
-import io
-import platform
 import shlex
 import sys
 from collections.abc import Mapping
@@ -13,43 +10,30 @@ from typing import Any
 
 import numpy as np
 
-from clinquant import __version__
-from clinquant.core.artifact import write_text
 from clinquant.core.predictions import Predictions
-from clinquant.edge.machine import machine
 from clinquant.evidence.claims import Claim, Role
 from clinquant.evidence.compare import compare
 from clinquant.evidence.metrics import macro_auc
+from clinquant.lab.study.table import Table
 
 
-class Rows:
-    """The rows of a CSV file, written anew after every one.
+class Rows(Table):
+    """The rows of a benchmark: each is printed as it is added, and the file names the command behind it.
 
     Args:
-        path: of the file; comment lines begin with #.
+        path: of the file.
         key: the columns that name a row.
     """
 
     def __init__(self, path: Path, key: tuple[str, ...]) -> None:
-        self.path, self.key = path, key
-        self.rows: list[dict[str, Any]] = []
-        if path.exists():
-            lines = path.read_text(encoding="utf-8").splitlines()
-            self.rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
-
-    def __contains__(self, row: Mapping[str, Any]) -> bool:
-        return any(all(str(known[name]) == str(row[name]) for name in self.key) for known in self.rows)
+        program = Path(sys.argv[0])
+        name = program.parent.name if program.stem == "__main__" else program.stem
+        words = [Path(word).name if word.startswith("/") else word for word in sys.argv[1:]]
+        super().__init__(path, key, f"python -m benchmarks.{name} {shlex.join(words)}")
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Appends a row and writes the file."""
-        self.rows.append(dict(row) | {"machine": f"{machine()}", "python": platform.python_version(), "clinquant": __version__})
-        columns = list(dict.fromkeys(name for known in self.rows for name in known))
-        text = io.StringIO()
-        text.write(f"# python -m benchmarks.{Path(sys.argv[0]).stem} {shlex.join(sys.argv[1:])}\n")
-        writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_text(self.path, text.getvalue())
+        """Appends a row, writes the file and prints the row."""
+        super().add(row)
         print({name: value for name, value in row.items() if value != ""}, flush=True)
 
 

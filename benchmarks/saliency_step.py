@@ -10,10 +10,6 @@ other work on the machine counts less. A ratio is that of two steps of the same 
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import shlex
-import sys
 import time
 from collections.abc import Callable
 from itertools import product
@@ -22,11 +18,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from benchmarks.qat_step import lived_in
+from benchmarks.rows import Rows
 from torch import nn
 
-from clinquant import __version__
-from clinquant.core.artifact import write_text
-from clinquant.edge.machine import machine
 from clinquant.lab.architectures import ARCHITECTURES
 from clinquant.lab.fit import Run, reproducible
 from clinquant.lab.guide import Guide
@@ -82,32 +76,24 @@ def measure(name: str, kind: str, precision: str, threads: int, rounds: int) -> 
 def main() -> None:
     """Measures and writes the CSV, a row as soon as it is known."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS))
     parser.add_argument("--precisions", nargs="*", default=sorted({"float32", fastest_precision()}))
     asked = parser.parse_args()
-    rows = []
+    rows = Rows(asked.out, ("architecture", "kind", "precision", "threads"))
     for name, kind, precision in product(asked.networks, ("float", "quantized"), asked.precisions):
         times = measure(name, kind, precision, asked.threads, asked.rounds)
         ratios = times["guided"] / times["plain"]
         side, batch = NETWORKS[name]
-        rows.append(
+        rows.add(
             {"architecture": name, "side": side, "batch": batch, "kind": kind, "precision": precision, "threads": asked.threads}
             | {f"{way}_ms": round(float(np.median(seconds)) * 1e3, 1) for way, seconds in times.items()}
             | {"ratio": round(float(np.median(ratios)), 3), "ratio_min": round(float(ratios.min()), 3)}
             | {"ratio_max": round(float(ratios.max()), 3), "rounds": asked.rounds}
-            | {"torch_version": torch.__version__, "machine": machine(), "clinquant": __version__}
+            | {"torch_version": torch.__version__}
         )
-        print(rows[-1], flush=True)
-        text = io.StringIO()
-        text.write(f"# python -m benchmarks.saliency_step {shlex.join(sys.argv[1:])}\n")
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        if asked.out:
-            write_text(asked.out, text.getvalue())
 
 
 if __name__ == "__main__":

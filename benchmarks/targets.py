@@ -1,7 +1,7 @@
 """What a target costs and gains on trained networks: agreement with float on tune, and answers on emulated processors.
 
     python benchmarks/floats.py --data ../shared/data --runs runs
-    python benchmarks/targets.py --runs runs --out benchmarks/results/targets.csv
+    python -m benchmarks.targets --runs runs --out benchmarks/results/targets.csv
 
 Grids by least squared change (`mse`), w8a8. Agreement and divergence are of the exact simulation, which equals the exported file code by
 code. The last columns count, of 16 tune images (2 of large inputs), those whose logits differ on an emulated x86 without VNNI, by
@@ -11,9 +11,6 @@ qemu-x86_64. The runs are only read.
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import shlex
 import shutil
 import subprocess
 import sys
@@ -23,14 +20,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from benchmarks.rows import Rows
 from numpy.typing import NDArray
 
-from clinquant import __version__
-from clinquant.core.artifact import read_json, sha256_json, write_text
+from clinquant.core.artifact import read_json, sha256_json
 from clinquant.data.pixels import Pixels
 from clinquant.data.split import Split
 from clinquant.data.study import Study
-from clinquant.edge.machine import machine
 from clinquant.edge.resize import model_pixels
 from clinquant.edge.runtimes import runtime_module
 from clinquant.evidence.reliability import divergence
@@ -93,23 +89,17 @@ def differing(model: Path, pixels: NDArray[np.uint8], processor: str, folder: Pa
 
 
 def main() -> None:
-    """Writes the CSV."""
+    """Makes the rows of every run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
-    rows: list[dict[str, Any]] = []
+    rows = Rows(asked.out, ("run", "target"))
+    facts = {"runtime": runtime_module("onnxruntime").version()}
     for run in sorted(path for path in asked.runs.iterdir() if (path / "float.safetensors").exists() and (path / "study.json").exists()):
         with tempfile.TemporaryDirectory() as folder:
-            rows += rows_of(run, Path(folder))
-        text = io.StringIO()
-        text.write(f"# python {shlex.join(sys.argv)}\n")
-        facts = {"clinquant": __version__, "runtime": runtime_module("onnxruntime").version(), "machine": machine()}
-        writer = csv.DictWriter(text, [*rows[0], *facts], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(row | facts for row in rows)
-        write_text(asked.out, text.getvalue())
-        print(*rows[-len(COMPARED) :], sep="\n", flush=True)
+            for row in rows_of(run, Path(folder)):
+                rows.add(row | facts)
 
 
 if __name__ == "__main__":

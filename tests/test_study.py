@@ -16,6 +16,7 @@ from clinquant.lab.study import paper
 from clinquant.lab.study.cell import Source
 from clinquant.lab.study.page import front_of, page
 from clinquant.lab.study.paper import PaperStudy, run_study
+from clinquant.lab.study.table import Table
 from clinquant.lab.study.ways import WAYS, Key, planned
 from test_few_cases import noise
 
@@ -86,6 +87,18 @@ def test_the_table_is_the_resume_key(studied: tuple[Path, PaperStudy], monkeypat
     monkeypatch.setattr(paper, "_row", lambda *arguments: pytest.fail("it was made again"))
     run_study(asked, out, command="clinquant study paper")
     assert (out / "study.csv").read_text().startswith("# clinquant study paper\n")
+
+
+def test_a_table_names_every_command_behind_its_rows_and_measures_anew_in_place(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("# by hand, on a quiet machine\nname,size,value\na,1,3\nb,1,4\n")
+    table = Table(path, ("name", "size"), "measure --again")
+    assert {"name": "a", "size": 1} in table and {"name": "a", "size": 2} not in table
+    table.add({"name": "a", "size": 1, "value": 5, "spread": 0.1})
+    lines = path.read_text().splitlines()
+    assert lines[:2] == ["# by hand, on a quiet machine", "# measure --again"]
+    rows = [row[:4] for row in csv.reader(lines[2:])]
+    assert rows == [["name", "size", "value", "spread"], ["b", "1", "4", ""], ["a", "1", "5", "0.1"]]
 
 
 def test_a_study_of_other_numbers_is_refused(studied: tuple[Path, PaperStudy]) -> None:

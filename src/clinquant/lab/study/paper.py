@@ -6,7 +6,7 @@ import multiprocessing
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from clinquant.lab.study.table import Table
 from clinquant.lab.study.ways import BITS, WAYS, Key, planned
 
 TABLE, PAGE = "study.csv", "study.md"
+KEY = tuple(each.name for each in fields(Key))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +83,12 @@ def run_study(
     Args:
         processes: rows of different sets and seeds are made side by side.
         threads: of each process.
-        command: kept in the table's first line.
+        command: kept in the table's first lines.
     """
     narrator = narrator or Silent()
     _same(asked, out)
-    table = Table(out / TABLE, command)
-    missing = [key for key in asked.rows() if key not in table]
+    table = Table(out / TABLE, KEY, command)
+    missing = [key for key in asked.rows() if asdict(key) not in table]
     narrator.say(f"{len(asked.rows())} rows, {len(missing)} missing.")
     began = time.monotonic()
     with narrator.progress("study") as tick:
@@ -102,7 +103,7 @@ def run_study(
 
 def write_page(table: Table, out: Path) -> None:
     """The page of a table, and its plots."""
-    write_text(out / PAGE, page(table.rows, table.command))
+    write_text(out / PAGE, page(table.rows, "\n".join(table.notes)))
     for name, drawing in plots(table.rows).items():
         write_text(out / name, drawing)
 
