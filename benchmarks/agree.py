@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from clinquant.data.decode import decode
 from clinquant.edge.agree.agree import compare_file
 from clinquant.edge.agree.targets import TARGETS
+from clinquant.edge.browser_model import write_browser_model
 from clinquant.lab.architectures import ARCHITECTURES
 from clinquant.lab.export.integer import export_integer
 from clinquant.lab.quantize.lower import lower
@@ -61,7 +62,9 @@ def main() -> None:
             program = lower(quantize(classifier, pixels[:: len(pixels) // CALIBRATION], bits=bits, recipes=("mse",))["mse"])
             with tempfile.TemporaryDirectory() as folder:
                 model = export_integer(program, Path(folder) / "model.onnx")
-                found = compare_file(model, pictures(asked.data, pixels, asked.images), targets)
+                made = write_browser_model(model, own := Path(folder) / "model.wasm.onnx")
+                browser = (own, made.optimise) if made else None
+                found = compare_file(model, pictures(asked.data, pixels, asked.images), targets, browser=browser)
             for each in found.targets:
                 rows.add(
                     {

@@ -22,8 +22,8 @@ import torch
 from benchmarks.rows import Rows
 
 from clinquant.core.card import Card
-from clinquant.edge.app.kernels import SHORT_SUM, exact_in_float, with_float_kernels
 from clinquant.edge.bench import bench
+from clinquant.edge.kernels import SHORT_SUM, exact_in_float, with_float_kernels
 from clinquant.edge.runtimes.onnxruntime import OnnxRuntimeSession
 from clinquant.lab.architectures import ARCHITECTURES
 from clinquant.lab.classifier import Classifier

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -84,16 +85,19 @@ def test_a_file_that_is_not_portable_is_found_out(tmp_path: Path) -> None:
 @pytest.fixture
 def changed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Targets get a file of which one weight is another."""
+    write = verb.write_job
 
-    def other(module: object, file: Path, place: Path) -> tuple[bytes, bool]:
-        model = onnx.load(str(file))
-        largest = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    def other(folder: Path, model: bytes, *rest: Any, **options: Any) -> Path:
+        if folder.name == "here":
+            return write(folder, model, *rest, **options)
+        proto = onnx.load_from_string(model)
+        largest = max(proto.graph.initializer, key=lambda tensor: len(tensor.raw_data))
         codes = bytearray(largest.raw_data)
         codes[len(codes) // 2] ^= 0x1F
         largest.raw_data = bytes(codes)
-        return model.SerializeToString(), True
+        return write(folder, proto.SerializeToString(), *rest, **options)
 
-    monkeypatch.setattr(verb, "_file_for", other)
+    monkeypatch.setattr(verb, "write_job", other)
     yield
 
 
@@ -138,7 +142,12 @@ def test_an_arm_environment_without_a_runtime_is_named(tmp_path: Path, monkeypat
 
 
 def test_a_target_that_fails_says_why(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verb, "_file_for", lambda *_: (b"no model", True))
+    write = verb.write_job
+
+    def broken(folder: Path, model: bytes, *rest: Any, **options: Any) -> Path:
+        return write(folder, model if folder.name == "here" else b"no model", *rest, **options)
+
+    monkeypatch.setattr(verb, "write_job", broken)
     with pytest.raises(ClinquantError) as caught:
         agree(bundle, ["native"])
     assert caught.value.code == "target-failed" and "cannot open" in caught.value.message

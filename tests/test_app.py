@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 
 import onnx
-import onnxruntime
 import pytest
 
 from app_bundle import write_integer_bundle
 from chromium import need_app
-from clinquant.core.artifact import sha256_file
+from clinquant.core.artifact import read_json, sha256_file, write_text
 from clinquant.core.errors import ClinquantError
 from clinquant.edge.app import write as write_module
-from clinquant.edge.app.browser_model import PACKED, BrowserModel, write_browser_model
 from clinquant.edge.app.write import write_app
+from clinquant.edge.browser_model import PACKED, write_browser_model
 from clinquant.edge.golden import read_golden
+from clinquant.edge.manifest import read_manifest, sealed
+from clinquant.edge.runtimes.onnxruntime import load
+from clinquant.evidence.evidence import Evidence
 from tiny_bundle import write_bundle
 
 WEB = Path(__file__).parents[1] / "web" / "app"
@@ -115,21 +119,53 @@ def test_every_language_is_in_the_list() -> None:
 
 def test_a_model_without_packed_weights_and_short_sums_is_run_as_it_is(tmp_path: Path) -> None:
     bundle = write_integer_bundle(tmp_path)
-    assert write_browser_model(bundle.model, tmp_path / "browser.onnx") == BrowserModel(own_file=False, optimise=True)
-    assert not (tmp_path / "browser.onnx").exists()
+    assert write_browser_model(bundle.model, tmp_path / "browser.onnx") is None
+    assert not (tmp_path / "browser.onnx").exists() and bundle.browser_model == bundle.model and bundle.browser_optimise
 
 
 @pytest.mark.parametrize(("bits", "architecture", "optimise"), [("w4a8", "resnet20", True), ("w2a2", "resnet20", True), *DEPTHWISE])
 def test_the_browsers_model_answers_the_same_bits(tmp_path: Path, bits: str, architecture: str, optimise: bool) -> None:
     bundle = write_integer_bundle(tmp_path, bits=bits, architecture=architecture)
-    assert write_browser_model(bundle.model, tmp_path / "browser.onnx") == BrowserModel(own_file=True, optimise=optimise)
-    options = onnxruntime.SessionOptions()
-    if not optimise:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(str(tmp_path / "browser.onnx"), options, providers=["CPUExecutionProvider"])
-    golden = read_golden(bundle.path / "golden.npz")
+    assert bundle.browser_model.name == "model.wasm.onnx" and bundle.browser_optimise == optimise
+    session, golden = load(bundle.browser_model, 1, optimise=optimise), read_golden(bundle.path / "golden.npz")
     for index, image in enumerate(golden.images):
-        logits, class_map = session.run(["logits", "class_map"], {"image": image[None]})
-        assert logits[0].tobytes() == golden.logits[index].tobytes() and class_map[0].tobytes() == golden.class_maps[index].tobytes()
-    types = {tensor.data_type for tensor in onnx.load(str(tmp_path / "browser.onnx")).graph.initializer}
+        found = session.run(image[None])
+        assert found.class_map is not None
+        assert found.logits[0].tobytes() == golden.logits[index].tobytes()
+        assert found.class_map[0].tobytes() == golden.class_maps[index].tobytes()
+    types = {tensor.data_type for tensor in onnx.load(str(bundle.browser_model)).graph.initializer}
     assert not types & set(PACKED)
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_integer_bundle(tmp_path_factory.mktemp("packed"), bits="w4a8").path
+
+
+def test_manifest_and_evidence_state_both_models(packed: Path) -> None:
+    """The bytes of each are in the bundle, under one hash in both; the card for people says so too."""
+    manifest, evidence = read_manifest(packed), read_json(packed / "evidence.json", Evidence, kind="evidence")
+    for file, name in {"integer": "model.onnx", "browser": "model.wasm.onnx"}.items():
+        digest = sha256_file(packed / name)
+        assert manifest.files[name].sha256 == evidence.files[file].sha256 == digest
+        assert digest in (packed / "README.md").read_text()
+
+
+def test_the_app_runs_what_the_bundle_holds_for_a_browser(packed: Path, tmp_path: Path) -> None:
+    need_app()
+    app = write_app(packed, tmp_path / "app")
+    assert app.model == "bundle/model.wasm.onnx" and "bundle/model.onnx" not in app.files
+    assert app.files[app.model] == read_manifest(packed).files["model.wasm.onnx"]
+    assert read_manifest(tmp_path / "app" / "bundle") == read_manifest(packed)
+
+
+def test_a_bundle_from_before_is_refused_with_what_to_do(packed: Path, tmp_path: Path) -> None:
+    need_app()
+    old = Path(shutil.copytree(packed, tmp_path / "old"))
+    (old / "model.wasm.onnx").unlink()
+    before = read_manifest(old)
+    kept = {name: entry for name, entry in before.files.items() if name != "model.wasm.onnx"}
+    write_text(old / "manifest.json", sealed(dataclasses.replace(before, files=kept)).text)
+    with pytest.raises(ClinquantError) as error:
+        write_app(old, tmp_path / "app")
+    assert error.value.code == "browser-file-missing" and "clinquant build" in error.value.fix

@@ -200,7 +200,7 @@ def test_what_the_browser_would_read_otherwise_is_refused(engine: Any) -> None:
 @pytest.mark.parametrize(("bits", "architecture"), [("w4a8", "resnet20"), ("w2a2", "resnet20"), ("w8a8", "mobilenet_v2")])
 def test_packed_weights_and_float_kernels_answer_the_same_bits(browser: Any, tmp_path: Path, bits: str, architecture: str) -> None:
     packed = write_integer_bundle(tmp_path / bits, bits=bits, architecture=architecture)
-    assert write_app(packed.path, tmp_path / "app").model == "model.wasm.onnx"
+    assert write_app(packed.path, tmp_path / "app").model == "bundle/model.wasm.onnx"
     with serving(tmp_path / "app") as server:
         page = open_app(browser.new_context().new_page(), server.url)
         assert page.query_selector("[data-code]") is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -14,9 +15,10 @@ import pytest
 
 from app_bundle import write_integer_bundle
 from chromium import KEPT, chromium, open_app, serving
-from clinquant.core.artifact import sha256_json
+from clinquant.core.artifact import sha256_file, sha256_json, write_text
 from clinquant.edge.app.write import write_app
 from clinquant.edge.bundle import Bundle
+from clinquant.edge.manifest import read_manifest, sealed
 from tiny_bundle import write_pictures
 
 LATER = 4_000_000_000
@@ -132,10 +134,14 @@ def test_a_file_that_is_gone_is_named(context: Any, app: Path) -> None:
 def test_a_model_that_answers_otherwise_is_refused(context: Any, app: Path, bundles: tuple[Bundle, Bundle]) -> None:
     """Every hash is right, as a forger would have it; only the known answers tell."""
     description = json.loads((app / "app.json").read_text())
-    shutil.copy(bundles[1].model, app / "forged.onnx")
-    description["model"] = "forged.onnx"
-    entry = bundles[1].manifest.files["model.onnx"]
-    description["files"]["forged.onnx"] = {"bytes": entry.bytes, "sha256": entry.sha256}
+    shutil.copy(bundles[1].model, app / "bundle" / "model.onnx")
+    before = read_manifest(app / "bundle")
+    forged = sealed(dataclasses.replace(before, files=before.files | {"model.onnx": bundles[1].manifest.files["model.onnx"]}))
+    write_text(app / "bundle" / "manifest.json", forged.text)
+    description["manifest_sha256"] = forged.sha256
+    for name in ("model.onnx", "manifest.json"):
+        file = app / "bundle" / name
+        description["files"][f"bundle/{name}"] = {"bytes": file.stat().st_size, "sha256": sha256_file(file)}
     body = {key: value for key, value in description.items() if key not in ("format", "version")}
     description["release"] = sha256_json(body | {"release": ""})
     (app / "app.json").write_text(json.dumps(description))

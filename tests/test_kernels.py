@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from clinquant.core.reference import execute
-from clinquant.edge.app.kernels import BOUND, exact_in_float, quicker_in_float, with_float_kernels
+from clinquant.edge.kernels import BOUND, exact_in_float, quicker_in_float, with_float_kernels
 from clinquant.lab.export.integer import export_integer
 from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.quantize import quantize

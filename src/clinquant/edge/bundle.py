@@ -14,6 +14,8 @@ from clinquant.core.artifact import read_json, sha256_file, write_bytes, write_j
 from clinquant.core.card import Card
 from clinquant.core.errors import ClinquantError
 from clinquant.core.predictions import Predictions
+from clinquant.edge.browser_model import NAME as BROWSER
+from clinquant.edge.browser_model import write_browser_model
 from clinquant.edge.golden import Golden, write_golden
 from clinquant.edge.manifest import NAME, SAFE_PART, Entry, Manifest, sealed
 from clinquant.edge.model_card import model_card
@@ -34,6 +36,17 @@ class Bundle:
     def model(self) -> Path:
         """The model file."""
         return self.path / "model.onnx"
+
+    @property
+    def browser_model(self) -> Path:
+        """The file that a browser runs: `model.wasm.onnx` where the bundle holds it, else the model file."""
+        return self.path / BROWSER if BROWSER in self.manifest.files else self.model
+
+    @property
+    def browser_optimise(self) -> bool:
+        """Whether a browser's runtime may rewrite that file's graph."""
+        browser = self.evidence.browser
+        return browser is None or browser.optimise
 
     @property
     def evidence(self) -> Evidence:
@@ -65,7 +78,7 @@ def pack(
 
     Args:
         directory: the folder to write.
-        model: the integer file.
+        model: the integer file; what a browser runs in its place is made of it.
         card: of that file.
         evidence: float against this file.
         predictions: `float` and `integer` -> the CSV of the locked test set.
@@ -74,16 +87,17 @@ def pack(
         previous: the bundle that this one follows; default what stands at `directory`.
 
     Raises:
-        ClinquantError: `pack-mismatch` when evidence or predictions are of another file, `bundle-foreign` when something else
+        ClinquantError: `pack-mismatch` when evidence or predictions are of other files, `bundle-foreign` when something else
             stands at `directory`, `disk-full`, `output-unwritable`.
     """
     fresh, old = directory.with_name(f".{directory.name}.new"), directory.with_name(f".{directory.name}.old")
     _clear(directory, fresh, old)
     tables = {name: Predictions.read(predictions[name]) for name in FILES}
-    _check_parents(sha256_file(model), evidence, tables)
     standing = _intact(directory)
     before = _intact(previous) if previous else standing
     write_bytes(fresh / "model.onnx", model.read_bytes())
+    write_browser_model(model, fresh / BROWSER)
+    _check_parents(fresh, evidence, tables)
     write_json(fresh / "card.json", card, kind="card")
     write_json(fresh / "evidence.json", evidence, kind="evidence")
     write_text(fresh / "README.md", model_card(card, evidence))
@@ -144,15 +158,29 @@ def _manifest(folder: Path, before: Manifest | None) -> Manifest:
     return sealed(manifest)
 
 
-def _check_parents(model_sha256: str, evidence: Evidence, tables: Mapping[str, Predictions]) -> None:
-    stated = {"evidence": evidence.files["integer"].sha256, "predictions": tables["integer"].model_sha256}
-    for kind, sha256 in stated.items():
-        if sha256 != model_sha256:
+def _check_parents(folder: Path, evidence: Evidence, tables: Mapping[str, Predictions]) -> None:
+    """Evidence and predictions are of the very files in `folder`."""
+    model, browser = (_sha256(folder / name) for name in ("model.onnx", BROWSER))
+    stated = {
+        "evidence": (evidence.files["integer"].sha256, model),
+        "predictions": (tables["integer"].model_sha256, model),
+        "figures of what a browser runs": (evidence.files["browser"].sha256 if "browser" in evidence.files else None, browser),
+    }
+    for kind, (sha256, held) in stated.items():
+        if sha256 != held:
             raise ClinquantError(
                 "pack-mismatch",
-                f"the {kind} are of the file {sha256[:12]}, the model is {model_sha256[:12]}.",
-                fix="run 'clinquant build' again: it predicts and compares the exported file itself.",
+                f"the {kind} are of {_short(sha256)}, the bundle would hold {_short(held)}.",
+                fix="run 'clinquant build' again: it predicts and compares the exported files itself.",
             )
+
+
+def _sha256(path: Path) -> str | None:
+    return sha256_file(path) if path.exists() else None
+
+
+def _short(sha256: str | None) -> str:
+    return "no file" if sha256 is None else f"the file {sha256[:12]}"
 
 
 def _safe(name: str) -> str:

@@ -33,10 +33,23 @@ def _details(card: Card, evidence: Evidence) -> Iterator[str]:
         answer = "yes" if card.portable else "no; `clinquant verify` tells whether this one will do"
         yield f"- Same output bits on every processor: {answer}"
     yield f"- File: `model.onnx`, {integer.bytes:,} bytes ({integer.bytes / float_.bytes:.2f} of the float file), sha256 `{integer.sha256}`"
+    yield from _browser(evidence)
     yield f"- Input: `image`, uint8 [n, h, w, 3], RGB, any size; the graph resizes to {card.preprocess.size} pixels and normalises"
     yield f"- Output: `logits`, float32 [n, {len(card.classes)}], in the order: {', '.join(card.classes)}"
     yield f"- Decision: {_decision(card)}"
     yield f"- Made by clinquant {evidence.clinquant}, {evidence.created}"
+
+
+def _browser(evidence: Evidence) -> Iterator[str]:
+    found = evidence.browser
+    if found is None:
+        return
+    facts = evidence.files["browser"]
+    yield f"- In a browser, in its place: `model.wasm.onnx`, {facts.bytes:,} bytes, sha256 `{facts.sha256}`"
+    if found.in_float:
+        bound = f"exact below 2^24, and no sum can exceed {found.largest_sum:,}"
+        yield f"- Of that file {found.in_float} convolutions compute their integers in float32: {bound}"
+    yield f"- Its logits differ from those of `model.onnx` in any bit in {found.differing} of {found.compared} test images"
 
 
 def _decision(card: Card) -> str:

@@ -33,6 +33,7 @@ def predict_study(
     *,
     runtime: str = "onnxruntime",
     threads: int = 1,
+    optimise: bool = True,
     corruption: str | None = None,
     progress: Progress | None = None,
 ) -> Predictions:
@@ -41,12 +42,13 @@ def predict_study(
     Args:
         units: case id -> independent unit; a case that is not in it is a unit of its own.
         threads: of the runtime; the outputs of an integer file do not depend on it.
+        optimise: whether the runtime may rewrite the file's graph.
         corruption: a name in `data.corrupt.CORRUPTIONS`: what every picture suffers first.
 
     Raises:
         ClinquantError: `model-unreadable`, `image-broken`, `classes-differ`.
     """
-    session = runtime_module(runtime).load(model, threads)
+    session = runtime_module(runtime).load(model, threads, optimise=optimise)
     pixels, labels = Pixels(study), {case.id: case.label for case in study.cases}
     rows = []
     for done, case in enumerate(ids, 1):
@@ -84,6 +86,7 @@ class Job:
     runtime: str
     threads: int
     out: str
+    optimise: bool = True
     corruptions: tuple[str, ...] = ()
 
 
@@ -96,10 +99,11 @@ def predict_fresh(
     out: Path,
     runtime: str = "onnxruntime",
     threads: int | None = None,
+    optimise: bool = True,
     progress: Progress | None = None,
 ) -> Predictions:
     """As `predict_study`, in a process of its own that holds no training framework; also writes the CSV to `out`."""
-    job = _job(model, ids, units, out, runtime, threads)
+    job = dataclasses.replace(_job(model, ids, units, out, runtime, threads), optimise=optimise)
     _run_job(job, study, len(ids), progress)
     return Predictions.read(out)
 
@@ -177,7 +181,15 @@ def main(arguments: Sequence[str]) -> None:
                 print("done", before + done, flush=True)
 
         predict_study(
-            Path(job.model), study, job.ids, job.units, runtime=job.runtime, threads=job.threads, corruption=corruption, progress=tell
+            Path(job.model),
+            study,
+            job.ids,
+            job.units,
+            runtime=job.runtime,
+            threads=job.threads,
+            optimise=job.optimise,
+            corruption=corruption,
+            progress=tell,
         ).write(out)
 
     if not job.corruptions:

@@ -17,6 +17,25 @@ class FileFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BrowserFile:
+    """What is known of `model.wasm.onnx`, which a browser runs in the integer file's place; its bytes and sha256 stand among the files.
+
+    Attributes:
+        optimise: whether the runtime may rewrite its graph; not where float kernels compute integers.
+        in_float: convolutions whose integers float kernels compute.
+        largest_sum: the largest absolute sum that one of these can have for any codes: below 2^24, up to where float32 is exact.
+        compared: test cases on which its logits were compared with the integer file's, on this machine.
+        differing: how many of these have any other bit.
+    """
+
+    optimise: bool
+    in_float: int
+    largest_sum: int
+    compared: int
+    differing: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Latency:
     """Whole-graph time of one file, batch 1, one thread, milliseconds; `resize_ms` is a 1-megapixel picture's extra."""
 
@@ -279,7 +298,7 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """`evidence.json`. Keys `float` and `integer` name the two files throughout.
+    """`evidence.json`. Keys `float` and `integer` name the two files throughout; `browser` among the files is what a browser runs.
 
     Attributes:
         verdict: of the locked test set; INFERIOR if any primary claim is, NON_INFERIOR if all are, else INCONCLUSIVE.
@@ -295,6 +314,7 @@ class Evidence:
         model: architecture, bits (as printed: `w8a8 (7-bit weights)`), target, recipe, size, parameters, initial weights.
         recipes_on_tune: what every recipe that was tried did there, in order.
         layers_on_tune: where widths were mixed, every layer's bits and what narrowing it alone adds to the divergence, nats.
+        browser: what is known of the browser's own file; None where a browser runs the integer file itself.
         audits: what the runtime computes in integers, of each file.
         external: the same pair of files on test sets of other hospitals (`--test`).
         fidelity: whether explanations survived, beside a noise floor and a control; empty where that was not asked (`--explain`).
@@ -327,6 +347,7 @@ class Evidence:
     subgroups: tuple[Subgroup, ...] = ()
     corruptions: tuple[Corrupted, ...] = ()
     scope: ScopeFigures | None = None
+    browser: BrowserFile | None = None
     audits: dict[str, IntegerAudit] = field(default_factory=dict)
     external: tuple[Pair, ...] = ()
     recipes_on_tune: tuple[dict[str, str | float], ...] = ()

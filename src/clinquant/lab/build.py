@@ -36,6 +36,7 @@ from clinquant.evidence.referral import choose_referral
 from clinquant.evidence.reliability import fit_temperature
 from clinquant.evidence.threshold import choose_threshold, parse_rule
 from clinquant.lab.architectures import find_architecture
+from clinquant.lab.browser_file import BROWSER_FILE, make_browser_file
 from clinquant.lab.classifier import Classifier
 from clinquant.lab.export.float import export_float
 from clinquant.lab.export.integer import export_integer
@@ -268,6 +269,7 @@ def run_prove(run: Run, options: BuildOptions) -> Evidence:
     inputs = {
         "claims": run.sha256("claims.json"),
         "files": run.sha256("float.onnx", "integer.onnx"),
+        **({"browser": run.sha256(BROWSER_FILE)} if make_browser_file(run) else {}),
         "cards": run.sha256(*(f"cards/{file}.json" for file in FILES)),
         "external": [sha256_json(other) for other in external.values()],
         **({"explain": True, "noise floor": options.noise_floor} if options.explain or options.noise_floor else {}),

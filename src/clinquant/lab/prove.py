@@ -29,6 +29,7 @@ from clinquant.evidence.evidence import Evidence, FileFacts, Pair, TestSet
 from clinquant.evidence.fidelity import Fidelity, unfloored
 from clinquant.evidence.pair import compare_pair, test_set_sha256
 from clinquant.evidence.summary import summarise
+from clinquant.lab.browser_file import BROWSER_FILE, prove_browser_file
 from clinquant.lab.mixed import LayerWidth
 from clinquant.lab.quantize.losses import LayerLoss
 from clinquant.lab.recipe import Trial
@@ -109,6 +110,11 @@ def prove(
     unit = "patient" if pair.test.unit == "image" else pair.test.unit
     corruptions = stress(run, study, split, cards, claims.claims[0].margin, unit)
     audits = {file: integer_audit(run.path(f"{file}.onnx"), cards["integer"].preprocess.size) for file in FILES}
+    browser = prove_browser_file(
+        run,
+        {"test": (study, split.test), **{f"external-{name}": (other.study, other.ids) for name, other in external.items()}},
+        islands=cards["integer"].float_islands > 0,
+    )
     trials = read_json(run.path("recipes.json"), Trials, kind="recipes")
     fidelity = explain()
     return Evidence(
@@ -121,7 +127,8 @@ def prove(
         classes=study.classes,
         positive=study.positive,
         model=_model(run, cards["integer"], trials.chosen),
-        files={file: _facts(run.path(f"{file}.onnx")) for file in FILES},
+        files={file: _facts(run.path(f"{file}.onnx")) for file in FILES} | ({"browser": _facts(run.path(BROWSER_FILE))} if browser else {}),
+        browser=browser,
         latency=latency,
         runtime=Predictions.read(run.path("predictions/test.integer.csv")).runtime,
         machine=machine(),

@@ -5,7 +5,10 @@ import { sha256 } from "./sha256.js";
 
 /** What every bundle holds (the licences apart), and what the app needs of it. */
 const REQUIRED = ["card.json", "model.onnx", "evidence.json", "predictions.csv", "golden.npz", "README.md"];
-const NEEDED = ["card.json", "evidence.json", "golden.npz", "model.onnx"];
+const NEEDED = ["card.json", "evidence.json", "golden.npz"];
+
+/** Of these a browser fetches the one that `app.json` names. */
+export const MODELS = ["model.onnx", "model.wasm.onnx"];
 
 /**
  * The bundle, hash by hash.
@@ -19,22 +22,22 @@ export async function openBundle(app, base, progress) {
   for (const name of REQUIRED) {
     if (!(name in manifest.files)) throw new Refusal("missing", { file: name });
   }
-  const shipped = app.model === "bundle/model.onnx";
-  const names = Object.keys(manifest.files).filter((name) => shipped || name !== "model.onnx");
+  const model = app.model.replace(/^bundle\//, "");
+  if (!MODELS.includes(model) || !(model in manifest.files)) throw new Refusal("missing", { file: app.model });
+  const names = Object.keys(manifest.files).filter((name) => name === model || !MODELS.includes(name));
   /** @type {Record<string, Uint8Array<ArrayBuffer>>} */
   const kept = {};
   for (const [index, name] of names.entries()) {
     const bytes = await checked(new URL(`bundle/${name}`, base), name, manifest.files[name]);
-    if (NEEDED.includes(name)) kept[name] = bytes;
+    if (name === model || NEEDED.includes(name)) kept[name] = bytes;
     progress(index + 1, names.length);
   }
-  const model = shipped ? kept["model.onnx"] : await checked(new URL(app.model, base), app.model, app.files[app.model]);
   return {
     manifest,
     card: parse("card.json", kept["card.json"], "clinquant/card"),
     evidence: parse("evidence.json", kept["evidence.json"], "clinquant/evidence"),
     golden: kept["golden.npz"],
-    model,
+    model: kept[model],
   };
 }
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,7 @@ from clinquant.data.decode import decode
 from clinquant.edge.agree.job import OUTPUTS, outputs, read_answers, write_job
 from clinquant.edge.agree.process import answered, failed
 from clinquant.edge.agree.replay import replay
-from clinquant.edge.agree.targets import TARGETS, Target, target_module
+from clinquant.edge.agree.targets import TARGETS, target_module
 from clinquant.edge.answer import find_images
 from clinquant.edge.bundle import Bundle
 from clinquant.edge.golden import TOLERANCE, read_golden
@@ -101,14 +99,31 @@ def agree(
     Raises:
         ClinquantError: `target-unknown`, `target-failed`, and as decoding.
     """
-    portable = bundle.card.portable is not False
-    return compare_file(bundle.model, _pictures(bundle, images, limit), targets, portable=portable, progress=progress)
+    return compare_file(
+        bundle.model,
+        _pictures(bundle, images, limit),
+        targets,
+        browser=(bundle.browser_model, bundle.browser_optimise),
+        portable=bundle.card.portable is not False,
+        progress=progress,
+    )
 
 
 def compare_file(
-    model: Path, pictures: Sequence[NDArray[np.uint8]], targets: Sequence[str], *, portable: bool = True, progress: Progress | None = None
+    model: Path,
+    pictures: Sequence[NDArray[np.uint8]],
+    targets: Sequence[str],
+    *,
+    browser: tuple[Path, bool] | None = None,
+    portable: bool = True,
+    progress: Progress | None = None,
 ) -> Agreement:
-    """As `agree`, for a model file and uint8 pictures [h, w, 3]; one that is not `portable` is compared by tolerance."""
+    """As `agree`, for a model file and uint8 pictures [h, w, 3].
+
+    Args:
+        browser: the file that a browser runs in its place, and whether its graph may be optimised; default the same file.
+        portable: False compares by tolerance.
+    """
     modules = {name: target_module(name) for name in dict.fromkeys(targets)}
     reasons = {name: module.missing() for name, module in modules.items()}
     total = len(pictures) * sum(reason is None for reason in reasons.values())
@@ -120,8 +135,8 @@ def compare_file(
             if (reason := reasons[name]) is not None:
                 found.append(Compared(target=name, agrees=None, not_run=reason))
                 continue
-            file, optimise = _file_for(module, model, Path(place))
-            folder = write_job(Path(place) / name, file, pictures, threads=module.THREADS, optimise=optimise)
+            file, optimise = browser if browser and module.WEB else (model, True)
+            folder = write_job(Path(place) / name, file.read_bytes(), pictures, threads=module.THREADS, optimise=optimise)
             module.answer(folder, _counting(folder, done, total, progress))
             found.append(_compared(name, here, folder, len(pictures), portable))
             done += len(pictures)
@@ -142,15 +157,6 @@ def _pictures(bundle: Bundle, images: Sequence[str], limit: int) -> list[NDArray
     paths = find_images(images)
     chosen = [paths[int(index)] for index in np.linspace(0, len(paths) - 1, min(limit, len(paths)))]
     return [decode(path.read_bytes(), bundle.card.grey_window, name=str(path)) for path in chosen]
-
-
-def _file_for(module: Target, model: Path, place: Path) -> tuple[bytes, bool]:
-    """The model file as the target takes it, and whether its graph may be optimised: in a browser both are the app's choice."""
-    if module.WEB and find_spec("clinquant.edge.app") is not None:
-        own = place / "browser.onnx"
-        chosen = import_module("clinquant.edge.app.browser_model").write_browser_model(model, own)
-        return (own if chosen.own_file else model).read_bytes(), chosen.optimise
-    return model.read_bytes(), True
 
 
 def _counting(folder: Path, done: int, total: int, progress: Progress | None) -> Callable[[], None]:

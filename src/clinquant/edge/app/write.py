@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,8 @@ from clinquant import __version__
 from clinquant.core.artifact import dump_json, sha256_file, sha256_json, write_text, writing_to
 from clinquant.core.errors import ClinquantError, Exit
 from clinquant.data.decode import MOST_PIXELS
-from clinquant.edge.app.browser_model import write_browser_model
 from clinquant.edge.app.speed import speeds
+from clinquant.edge.browser_model import write_browser_model
 from clinquant.edge.bundle import Bundle, open_bundle
 from clinquant.edge.golden import TOLERANCE
 from clinquant.edge.manifest import NAME as MANIFEST
@@ -26,8 +27,6 @@ STATIC = Path(__file__).with_name("static")
 NAME = "app.json"
 KIND = "app"
 WORKER = "sw.js"
-SHIPPED = "bundle/model.onnx"
-BROWSER = "model.wasm.onnx"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +38,8 @@ class App:
         clinquant: version that wrote it.
         runtime: what runs the model in the browser.
         bundle_version, bundle_created, manifest_sha256: of the bundle that is shown.
-        model: the file that is run: `bundle/model.onnx`, or `model.wasm.onnx`, the same integers as a browser computes them faster;
-            the other is then not fetched.
+        model: the file that is run: `bundle/model.onnx`, or `bundle/model.wasm.onnx`, the same integers as a browser computes them
+            faster; the other is then not fetched.
         optimise: whether the runtime may rewrite the model's graph.
         percent_of_float: what the network's integer file was measured to take in a browser, in percent of its float file's time; None
             where it was not measured.
@@ -76,11 +75,12 @@ def write_app(bundle: Path, out: Path) -> App:
         out: a new folder, an empty one, or one that an earlier `write_app` wrote.
 
     Raises:
-        ClinquantError: as `verify`; `app-files-missing`, `app-foreign`, `disk-full`, `output-unwritable`.
+        ClinquantError: as `verify`; `app-files-missing`, `app-foreign`, `browser-file-missing`, `disk-full`, `output-unwritable`.
     """
     opened, fresh = open_bundle(bundle, replay=True), out.with_name(f".{out.name}.new")
     _check_parts()
     _check_place(out)
+    _check_browser_file(opened)
     with writing_to(out):
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.copytree(STATIC, fresh)
@@ -97,10 +97,9 @@ def write_app(bundle: Path, out: Path) -> App:
 
 
 def _describe(bundle: Bundle, folder: Path) -> App:
-    run = write_browser_model(bundle.model, folder / BROWSER)
-    model = BROWSER if run.own_file else SHIPPED
+    model = f"bundle/{bundle.browser_model.name}"
     names = [path.relative_to(folder).as_posix() for path in _files(folder)]
-    files = {name: _entry(folder / name) for name in names if name != SHIPPED or model == SHIPPED}
+    files = {name: _entry(folder / name) for name in names if name != "bundle/model.onnx" or name == model}
     measured = speeds().get(bundle.card.architecture)
     described = App(
         release="",
@@ -110,7 +109,7 @@ def _describe(bundle: Bundle, folder: Path) -> App:
         bundle_created=bundle.manifest.created,
         manifest_sha256=bundle.manifest.sha256,
         model=model,
-        optimise=run.optimise,
+        optimise=bundle.browser_optimise,
         percent_of_float=round(100 * measured.browser) if measured else None,
         golden_tolerance=TOLERANCE if bundle.card.float_islands else None,
         most_pixels=MOST_PIXELS,
@@ -146,6 +145,18 @@ def _check_parts() -> None:
             f"the app's files are not assembled in {STATIC}.",
             fix="run 'python web/assemble.py' in the source tree, or install a wheel, which holds them.",
             exit_code=Exit.ENVIRONMENT,
+        )
+
+
+def _check_browser_file(bundle: Bundle) -> None:
+    """A bundle from before bundles held what a browser runs would open there slowly or not at all."""
+    with tempfile.TemporaryDirectory() as folder:
+        needed = write_browser_model(bundle.model, Path(folder) / "model.onnx") is not None
+    if needed and bundle.browser_model == bundle.model:
+        raise ClinquantError(
+            "browser-file-missing",
+            f"{bundle.path} lacks model.wasm.onnx, which a browser runs in this model's place: an older clinquant packed it.",
+            fix="run 'clinquant build' again on its run folder: it proves and packs that file too.",
         )
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 RUNTIMES: dict[str, str] = {
     "onnxruntime": "clinquant.edge.runtimes.onnxruntime",
 }
-"""Name -> module with `load(path, threads) -> Session` and `version() -> str`."""
+"""Name -> module with `load(path, threads, optimise=True) -> Session` and `version() -> str`."""
 
 
 class Outputs(NamedTuple):
@@ -42,8 +42,8 @@ class Session(Protocol):
 class RuntimeModule(Protocol):
     """What the module of a runtime offers."""
 
-    def load(self, path: Path, threads: int) -> Session:
-        """Opens a model file."""
+    def load(self, path: Path, threads: int, *, optimise: bool = True) -> Session:
+        """Opens a model file; without `optimise` its graph is run as it is written."""
 
     def version(self) -> str:
         """Name and version, without opening anything."""

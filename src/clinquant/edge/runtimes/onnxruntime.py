@@ -15,8 +15,10 @@ from clinquant.edge.runtimes import Outputs
 class OnnxRuntimeSession:
     """A model file opened by ONNX Runtime; the caller has checked its hash."""
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
+    def __init__(self, path: Path, threads: int = 1, *, optimise: bool = True) -> None:
         options = onnxruntime.SessionOptions()
+        if not optimise:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
@@ -41,9 +43,9 @@ class OnnxRuntimeSession:
         return Outputs(answers["logits"], answers.get("class_map"), answers.get("pixels"))
 
 
-def load(path: Path, threads: int = 1) -> OnnxRuntimeSession:
-    """Opens a model file. Raises ClinquantError `model-unreadable`."""
-    return OnnxRuntimeSession(path, threads)
+def load(path: Path, threads: int = 1, *, optimise: bool = True) -> OnnxRuntimeSession:
+    """Opens a model file; without `optimise` its graph is run as it is written. Raises ClinquantError `model-unreadable`."""
+    return OnnxRuntimeSession(path, threads, optimise=optimise)
 
 
 def version() -> str:

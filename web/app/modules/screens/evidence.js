@@ -1,5 +1,6 @@
 /** What the model was proven to do: on what, on how many patients, with which verdict. Every number is the bundle's. */
 
+import { MODELS } from "../bundle.js";
 import { el, icon } from "../dom.js";
 import { has, moment, number, percent, t } from "../messages.js";
 
@@ -26,10 +27,9 @@ export function evidenceScreen({ opened }) {
       [t("evidence.bundle"), `${number(manifest.bundle_version)}, ${moment(manifest.created)}`],
       [t("evidence.measured-with"), evidence.runtime],
       [t("evidence.shown-with"), app.runtime],
-      ["model.onnx SHA-256", manifest.files["model.onnx"].sha256],
-      ...(app.model in app.files && app.model !== "bundle/model.onnx"
-        ? [/** @type {[string, string]} */ ([`${app.model} SHA-256`, app.files[app.model].sha256])]
-        : []),
+      ...MODELS.filter((name) => name in manifest.files).map(
+        (name) => /** @type {[string, string]} */ ([`${name} SHA-256`, manifest.files[name].sha256]),
+      ),
       [t("evidence.manifest"), app.manifest_sha256],
     ]),
     el("p", { class: "note", lang: "en", dir: "ltr" }, card.limits),

@@ -10,7 +10,10 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from clinquant.core.artifact import replacing
-from clinquant.edge.app.kernels import quicker_in_float, with_float_kernels
+from clinquant.edge.kernels import largest_sum, quicker_in_float, with_float_kernels
+
+NAME = "model.wasm.onnx"
+"""In a bundle, beside `model.onnx`, where a browser runs another file."""
 
 PACKED = (TensorProto.INT4, TensorProto.UINT4, getattr(TensorProto, "INT2", -1), getattr(TensorProto, "UINT2", -1))
 WIDE_OPSET = 21
@@ -19,31 +22,33 @@ WIDE_OPSET = 21
 
 @dataclass(frozen=True, kw_only=True)
 class BrowserModel:
-    """What a browser shall run.
+    """What a browser shall run in place of the integer file.
 
     Attributes:
-        own_file: whether that is another file than the bundle's.
         optimise: whether the runtime may rewrite the graph; not where float kernels compute integers.
+        in_float: convolutions whose integers float kernels compute.
+        largest_sum: the largest absolute sum that one of these can have for any codes: below 2^24, up to where float32 is exact.
     """
 
-    own_file: bool
     optimise: bool
+    in_float: int
+    largest_sum: int
 
 
-def write_browser_model(model: Path, out: Path) -> BrowserModel:
-    """Writes to `out` the file that a browser shall run in place of `model`, unless `model` itself is best.
+def write_browser_model(model: Path, out: Path) -> BrowserModel | None:
+    """Writes to `out` the file that a browser shall run in place of `model`; None, and nothing written, where `model` itself is best.
 
     Packed weights become int8, and convolutions of short sums run in float kernels, proven exact, in networks where that was measured
-    faster. The bundle's golden vectors are replayed on the file before a browser answers anything.
+    faster. The same `model` gives the same bytes.
     """
     proto = onnx.load(str(model))
     expanded, short = expand(proto), quicker_in_float(proto)
-    if short:
-        proto = with_float_kernels(proto, short)
-    if expanded or short:
-        with replacing(out) as temporary:
-            temporary.write_bytes(proto.SerializeToString(deterministic=True))
-    return BrowserModel(own_file=expanded or bool(short), optimise=not short)
+    if not expanded and not short:
+        return None
+    found = BrowserModel(optimise=not short, in_float=len(short), largest_sum=largest_sum(proto, short))
+    with replacing(out) as temporary:
+        temporary.write_bytes((with_float_kernels(proto, short) if short else proto).SerializeToString(deterministic=True))
+    return found
 
 
 def expand(model: onnx.ModelProto) -> bool:

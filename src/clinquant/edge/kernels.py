@@ -36,6 +36,12 @@ def exact_in_float(model: onnx.ModelProto) -> frozenset[str]:
     return frozenset(node.name for node in model.graph.node if node.op_type == "QLinearConv" and _largest_sum(node, held) < BOUND)
 
 
+def largest_sum(model: onnx.ModelProto, names: Collection[str]) -> int:
+    """The largest absolute sum that any of these convolutions can have, for any codes."""
+    held = _constants(model)
+    return max((_largest_sum(node, held) for node in model.graph.node if node.name in names), default=0)
+
+
 def _largest_sum(node: onnx.NodeProto, held: Mapping[str, NDArray[np.generic]]) -> int:
     """The largest absolute value that a partial or whole sum of the convolution can have; `BOUND` where its constants are not at hand."""
     if node.input[3] not in held:
