@@ -42,6 +42,8 @@ Differences are candidate minus float file. *Agreement* is the share of test ima
 on tune by the divergence from the float file's probabilities, as ours is. First and last layer keep 8 bits where a toolkit can say so.
 *Simulated* means that most multiply-accumulates are done in float between the grids: of a file for ONNX Runtime that is asked of the
 runtime's own optimised graph (layers whose sums have no grid of their own stay float in it), of others their documentation says it.
+The best peer is another one for every baseline and every metric. *Within our interval*: its figure lies below the upper end of the
+95% interval of ours, paired with the float file by patient.
 """
 
 
@@ -106,6 +108,7 @@ def against_best(rows: list[Row], whom: str) -> str:
         if not row.get("failed"):
             cells[cell(row)].append(row)
     counts: dict[str, list[int]] = {"agreement": [0, 0, 0], "auc": [0, 0, 0], "accuracy": [0, 0, 0]}
+    within = {"auc": 0, "accuracy": 0}
     lost = []
     for key, found in sorted(cells.items()):
         ours, peers = [[row for row in found if row["tool"].startswith(OURS) is mine] for mine in (True, False)]
@@ -114,13 +117,25 @@ def against_best(rows: list[Row], whom: str) -> str:
         for metric, count in counts.items():
             mine, theirs = (max(number(row, metric) or 0.0 for row in side) for side in (ours, peers))
             count[0 if mine > theirs else 1 if mine == theirs else 2] += 1
+            if metric in within and mine < theirs:
+                within[metric] += any(theirs <= (upper_end(row, metric) or 0.0) for row in ours)
         mine, best = (max(side, key=lambda row: number(row, "agreement") or 0.0) for side in (ours, peers))
         if (number(mine, "agreement") or 0.0) < (number(best, "agreement") or 0.0):
             lost.append(f"{' '.join(key)} ({mine['agreement']} against {best['agreement']}, {best['tool']})")
     if not sum(counts["agreement"]):
         return ""
-    told = "; ".join(f"{metric} above {count[0]}, equal {count[1]}, below {count[2]}" for metric, count in counts.items())
+    told = "; ".join(
+        f"{metric} above {above}, equal {equal}, below {below}"
+        + (f" ({within[metric]} of them within our interval)" if metric in within and below else "")
+        for metric, (above, equal, below) in counts.items()
+    )
     return f"Against the best {whom} of each baseline: {told}.\n" + (f"\nAgreement below: {'; '.join(lost)}.\n" if lost else "")
+
+
+def upper_end(row: Row, metric: str) -> float | None:
+    """The metric at the upper end of the 95% interval of its difference from the float file."""
+    before, apart = number(row, f"float_{metric}"), number(row, f"{metric}_upper")
+    return None if before is None or apart is None else before + apart
 
 
 def reasons(rows: list[Row]) -> str:
