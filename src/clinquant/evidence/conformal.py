@@ -30,7 +30,7 @@ FEWEST = 20
 
 
 def calibrate(predictions: Predictions, rule: str, coverage: float = COVERAGE) -> PredictionSets | None:
-    """The rule's bounds from labelled cases that chose nothing else; None with fewer than 20 of them (of any class, for `classwise`)."""
+    """The rule's bounds from labelled cases that chose nothing of it; None with fewer than 20 of them (of any class, for `classwise`)."""
     labels, probabilities = predictions.labels, predictions.probabilities
     counts = np.bincount(labels, minlength=len(predictions.classes))
     if (min(counts) if rule == "classwise" else len(labels)) < FEWEST:

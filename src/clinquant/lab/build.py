@@ -352,7 +352,7 @@ def run_pack(run: Run, options: BuildOptions) -> Bundle:
 
 
 def decided_card(card: Card, predictions: Predictions, parts: Split, rule: str) -> Card:
-    """`card` with the operating threshold chosen on tune, and referral confidence and prediction sets on its half that chose nothing else.
+    """`card` with the operating threshold chosen on tune, and referral confidence and prediction sets on its half that chose only epochs.
 
     Where tune has cases of one class only, the likelier class decides, whatever the rule.
     """
