@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clinquant.core.artifact import sha256_file
+from clinquant.core.artifact import sha256_file, write_json
 from clinquant.core.errors import ClinquantError
 from clinquant.core.predictions import Predictions
 from clinquant.data.corrupt import CORRUPTIONS
@@ -25,6 +26,7 @@ from clinquant.evidence.claims import Verdict
 from clinquant.lab.build import build, evidence_of, split_of, study_of
 from clinquant.lab.options import BuildOptions
 from clinquant.lab.run import Run, Silent
+from tiny_bundle import reseal
 
 TINY = {"arch": "resnet20", "size": 16, "epochs": 2}
 
@@ -118,7 +120,39 @@ def test_corrupted_and_foreign_pictures_are_in_the_evidence(built: Path) -> None
     assert evidence.scope.controls["blank"] == 1.0 and evidence.scope.inside < 0.5
     assert [row.covariate for row in evidence.subgroups] == []  # four patients of each class are no subgroup
     assert sum(row.cases for row in evidence.churn["decile"]) == evidence.test.images
-    assert recompute(opened) == evidence.findings
+
+
+def test_all_that_follows_from_a_bundles_tables_is_recomputed(built: Path) -> None:
+    again = recompute(open_bundle(built / "bundle"))
+    assert again.findings == evidence_of(Run(built)).findings
+    assert {"corruptions", "scope", "external", "conformal", "card"} <= set(again.same)
+    assert {"latency", "audits", "recipes_on_tune"} <= set(again.unchecked) <= {"latency", "audits", "recipes_on_tune", "browser"}
+
+
+@pytest.mark.parametrize("name", ["corruptions", "scope", "external"])
+def test_a_figure_that_its_table_does_not_give_is_found_out(built: Path, tmp_path: Path, name: str) -> None:
+    """The control: one number changed, by a forger who makes the manifest fit."""
+    bundle = Path(shutil.copytree(built / "bundle", tmp_path / "bundle"))
+    evidence = open_bundle(bundle).evidence
+    changes: dict[str, object] = {
+        "corruptions": (*evidence.corruptions[:-1], replace(evidence.corruptions[-1], out_of_scope=0.001)),
+        "scope": replace(evidence.scope, inside=0.001),
+        "external": tuple(replace(pair, agreement=0.999) for pair in evidence.external),
+    }
+    write_json(bundle / "evidence.json", replace(evidence, **{name: changes[name]}), kind="evidence")
+    reseal(bundle)
+    with pytest.raises(ClinquantError, match=rf"evidence-differs.*{name}"):
+        recompute(open_bundle(bundle))
+
+
+def test_what_a_bundle_has_no_table_of_is_said_to_be_unchecked(built: Path, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(built / "bundle", tmp_path / "bundle"))
+    for name in ("corrupted", "external"):
+        shutil.rmtree(bundle / name)
+    (bundle / "scope.csv").unlink()
+    reseal(bundle)
+    again = recompute(open_bundle(bundle))
+    assert {"corruptions", "scope", "external"} <= again.unchecked.keys()
 
 
 def test_claims_were_written_before_and_are_hashed(built: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,14 +13,15 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from clinquant import __version__
-from clinquant.core.artifact import sha256_file
+from clinquant.core.artifact import sha256_file, sha256_json, write_text
 from clinquant.core.card import Card
 from clinquant.core.predictions import Predictions
 from clinquant.core.preprocess import Preprocess
 from clinquant.edge.bundle import Bundle, pack
 from clinquant.edge.golden import golden_images, record_golden
+from clinquant.edge.manifest import Entry, read_manifest, sealed
 from clinquant.edge.resize import IR_VERSION, OPSET, resize_node
-from clinquant.evidence.claims import plan_claims
+from clinquant.evidence.claims import Claims, plan_claims
 from clinquant.evidence.evidence import Evidence, FileFacts, Latency, TestSet
 from clinquant.evidence.pair import compare_pair
 from clinquant.evidence.summary import summarise
@@ -82,7 +84,9 @@ def evidence(float_model: Path, integer_model: Path, tables: Mapping[str, Predic
     """What the two tables truly show, at a margin that they can decide."""
     claims = plan_claims(CLASSES, 1, {"dark": 20, "bright": 20}, margin=0.2)
     test = TestSet(name="tiny", sha256="0" * 64, images=40, units=20, unit="patient", images_by_class={"dark": 20, "bright": 20}, reads=1)
-    pair = compare_pair(tables["float"], tables["integer"], claims, test=test, thresholds=(0.5, 0.5), rule="youden", positive=1)
+    pair = compare_pair(
+        tables["float"], tables["integer"], claims, test=test, thresholds=(0.5, 0.5), rule="youden", positive=1, refer_below=(0.8, 0.8)
+    )
     latency = Latency(median_ms=1.0, minimum_ms=0.9, maximum_ms=1.2, runs=10)
     return Evidence(
         verdict=pair.verdict,
@@ -96,9 +100,10 @@ def evidence(float_model: Path, integer_model: Path, tables: Mapping[str, Predic
         churn=pair.churn,
         specificity_at=pair.specificity_at,
         referral=pair.referral,
+        subgroups=pair.subgroups,
         test=test,
         claims=claims,
-        claims_sha256="0" * 64,
+        claims_sha256=sha256_json(Claims(claims=claims, test_sha256=test.sha256)),
         classes=CLASSES,
         positive=1,
         model={"architecture": "tiny", "bits": "w8a8"},
@@ -138,3 +143,11 @@ def write_bundle(folder: Path, *, gain: float = 0.1, name: str = "bundle") -> Bu
         golden=record_golden(integer, golden_images(16)),
         licences={"data": "made up", "weights": "random"},
     )
+
+
+def reseal(bundle: Path) -> None:
+    """What a forger does: makes the manifest fit the files."""
+    old = read_manifest(bundle)
+    there = [name for name in old.files if (bundle / name).exists()]
+    files = {name: Entry(bytes=(bundle / name).stat().st_size, sha256=sha256_file(bundle / name)) for name in there}
+    write_text(bundle / "manifest.json", sealed(dataclasses.replace(old, files=files)).text)

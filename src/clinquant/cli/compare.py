@@ -15,6 +15,7 @@ from clinquant.core.errors import Exit
 
 if TYPE_CHECKING:
     from clinquant.evidence.claims import Finding
+    from clinquant.evidence.comparison import Comparison
     from clinquant.evidence.evidence import Evidence
 
 
@@ -48,14 +49,14 @@ def command(
     from clinquant.evidence.comparison import comparison
 
     if out is not None:
-        findings = _of_run(out, as_json)
+        found = comparison(_of_run(out, as_json))
     elif baseline is None:
         raise click.UsageError("give two tables of predictions, a bundle, or --out DIR.")
     else:
-        findings = _of_tables(baseline, candidate, margin, positive, at, seed) if candidate else _of_bundle(baseline)
-    found = comparison(findings)
+        found = comparison(_of_tables(baseline, candidate, margin, positive, at, seed)) if candidate else _of_bundle(baseline)
     following = f"\n\n{next_command('compare', out)}" if out else ""
-    show(found, f"{table(_rows(findings))}\n\n{found.summary}{following}", kind="comparison", as_json=as_json)
+    text = f"{table(_rows(found.findings))}\n\n{found.summary}{_recomputed(found)}{following}"
+    show(found, text, kind="comparison", as_json=as_json)
     return int(Exit.OK if found.verdict is Verdict.NON_INFERIOR else Exit.NOT_PROVEN)
 
 
@@ -82,11 +83,23 @@ def _of_tables(
     return compare(before, after, claims, thresholds=at or (None, None), positive=index, seed=seed)
 
 
-def _of_bundle(path: Path) -> tuple[Finding, ...]:
+def _of_bundle(path: Path) -> Comparison:
+    import dataclasses
+
     from clinquant.edge.bundle import open_bundle
     from clinquant.edge.recompute import recompute
+    from clinquant.evidence.comparison import comparison
 
-    return recompute(open_bundle(path))
+    again = recompute(open_bundle(path))
+    return dataclasses.replace(comparison(again.findings), recomputed=again.same, not_recomputed=again.unchecked)
+
+
+def _recomputed(found: Comparison) -> str:
+    if not found.recomputed:
+        return ""
+    lines = ["", "", f"Computed again from the bundle's tables, and the same: {', '.join(found.recomputed)}."]
+    lines += [f"Not computed again: {name} ({why})." for name, why in found.not_recomputed.items()]
+    return "\n".join(lines)
 
 
 def _rows(findings: tuple[Finding, ...]) -> list[tuple[str, ...]]:

@@ -17,6 +17,7 @@ from clinquant.core.predictions import Predictions
 from clinquant.edge.browser_model import NAME as BROWSER
 from clinquant.edge.browser_model import write_browser_model
 from clinquant.edge.golden import Golden, write_golden
+from clinquant.edge.kept import Kept, write_kept
 from clinquant.edge.manifest import NAME, SAFE_PART, Entry, Manifest, sealed
 from clinquant.edge.model_card import model_card
 from clinquant.edge.paired import FILES, write_paired
@@ -70,6 +71,7 @@ def pack(
     predictions: Mapping[str, Path],
     golden: Golden,
     licences: Mapping[str, str],
+    kept: Kept | None = None,
     previous: Path | None = None,
 ) -> Bundle:
     """Writes the bundle `directory` as a whole, or not at all; verified before it takes its place.
@@ -84,6 +86,7 @@ def pack(
         predictions: `float` and `integer` -> the CSV of the locked test set.
         golden: from `record_golden(model, ...)`.
         licences: name -> text, for example `data`, `weights`, `clinquant`.
+        kept: further tables that the evidence follows from.
         previous: the bundle that this one follows; default what stands at `directory`.
 
     Raises:
@@ -102,6 +105,7 @@ def pack(
     write_json(fresh / "evidence.json", evidence, kind="evidence")
     write_text(fresh / "README.md", model_card(card, evidence))
     write_paired(fresh / "predictions.csv", tables)
+    write_kept(fresh, kept or Kept())
     write_golden(fresh / "golden.npz", golden)
     for name, text in licences.items():
         write_text(fresh / "LICENCES" / f"{_safe(name)}.txt", text)

@@ -160,7 +160,8 @@ def _number(value: float | None) -> str:
 
 
 def _ethics() -> Iterator[str]:
-    yield "- The bundle carries no patient's image; its golden pictures are made ones. `predictions.csv` carries case names as they came."
+    yield "- The bundle carries no patient's image; its golden pictures are made ones. Its tables carry case names as they came, "
+    yield "  and `covariates.csv`, where there is one, what the manifest says of each test case (a number only as its quarter)."
     yield "- A classifier repeats what its data taught it, also what it should not have. Check your own groups before any use."
 
 

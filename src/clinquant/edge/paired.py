@@ -1,4 +1,4 @@
-"""`predictions.csv` of a bundle: the float's rows and the integer's in one table, so that anyone can recompute the evidence."""
+"""`predictions.csv` of a bundle, and every further table like it: the float's rows and the integer's in one, for anyone to recompute."""
 
 from __future__ import annotations
 

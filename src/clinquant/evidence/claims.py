@@ -46,6 +46,14 @@ class Claim:
     threshold: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Claims:
+    """`claims.json`: what will be tested, written before the test set is read."""
+
+    claims: tuple[Claim, ...]
+    test_sha256: str
+
+
 def check_margin(margin: float) -> None:
     """Raises ClinquantError `margin-invalid` unless the margin lies above 0 and below 1."""
     if not 0.0 < margin < 1.0:

@@ -1,13 +1,16 @@
-"""Fits the rule of `core.scope`: the training pictures' figures give mean and whitening, tune gives the limit."""
+"""Fits the rule of `core.scope` (training pictures give mean and whitening, tune gives the limit), and counts whom it excludes."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clinquant.core.scope import BLOCKS, LAGS, LEVELS, Scope, distance
+from clinquant.evidence.evidence import ScopeFigures
+from clinquant.evidence.measured import wilson
 from clinquant.evidence.metrics import Floats
 
 FLAGGED = 0.02
@@ -15,6 +18,12 @@ FLAGGED = 0.02
 
 FEWEST_TRAIN, FEWEST_TUNE = 20, 10
 """With fewer pictures no rule is fitted."""
+
+CONTROLS = ("blank", "noise", "blurred")
+"""Pictures that are out of scope whatever the study."""
+
+Distances = Mapping[str, Mapping[str, float]]
+"""`test`, a control or `of_corruption(name)` -> case -> distance of that picture from the training pictures."""
 
 _TEXTURES = 2 * len(LAGS) + 1
 SMALLEST_DEVIATION = np.array([1.0] * BLOCKS**2 + [0.1] * _TEXTURES + [0.02] * _TEXTURES + [0.5] * 2 + [0.02] * LEVELS)
@@ -40,6 +49,31 @@ def fit_scope(train: NDArray[np.float64], tune: NDArray[np.float64], *, flagged:
     distances = sorted(distance(row, rule) for row in tune.tolist())
     rank = min(math.ceil((len(tune) + 1) * (1 - flagged) - 1e-9), len(tune))
     return Scope(mean=rule.mean, whitening=rule.whitening, limit=distances[rank - 1])
+
+
+def scope_figures(limit: float, distances: Distances) -> ScopeFigures:
+    """What a rule with this limit says of test pictures and of controls."""
+    cases = len(distances["test"])
+    out = sum(each > limit for each in distances["test"].values())
+    bounds = wilson(out, cases)
+    return ScopeFigures(
+        limit=limit,
+        inside=out / cases,
+        lower=bounds.lower,
+        upper=bounds.upper,
+        cases=cases,
+        controls={name: share_beyond(limit, distances[name]) for name in CONTROLS},
+    )
+
+
+def of_corruption(name: str) -> str:
+    """The key under which the distances of corrupted pictures stand; there is a control and a corruption called `noise`."""
+    return f"corrupted {name}"
+
+
+def share_beyond(limit: float, distances: Mapping[str, float]) -> float:
+    """Share of pictures farther than the limit."""
+    return sum(each > limit for each in distances.values()) / len(distances)
 
 
 def ledoit_wolf(values: Floats) -> Floats:

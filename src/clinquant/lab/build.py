@@ -28,7 +28,7 @@ from clinquant.edge.golden import golden_images, record_golden
 from clinquant.edge.predict import predict_fresh
 from clinquant.edge.runtimes import runtime_module
 from clinquant.edge.test_reads import check_countable
-from clinquant.evidence.claims import check_margin, plan_claims
+from clinquant.evidence.claims import Claims, check_margin, plan_claims
 from clinquant.evidence.conformal import card_sets
 from clinquant.evidence.evidence import Evidence
 from clinquant.evidence.fidelity import Fidelity
@@ -46,7 +46,7 @@ from clinquant.lab.ladder import check_budget, check_recipe, climb
 from clinquant.lab.objectives import objectives_of
 from clinquant.lab.options import BuildOptions
 from clinquant.lab.planning import Plan, make_plan, room_warning, tell_plan
-from clinquant.lab.prove import FILES, Claims, Trials, prove, units_by_class
+from clinquant.lab.prove import FILES, Trials, kept_tables, prove, units_by_class
 from clinquant.lab.quantize.fold import fold_batch_norm
 from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.quantized import QuantizedNetwork
@@ -336,14 +336,15 @@ def run_report(run: Run, options: BuildOptions) -> Path:
 def run_pack(run: Run, options: BuildOptions) -> Bundle:
     """bundle/."""
     card = read_json(run.path("cards/integer.json"), Card, kind="card")
-    model = run.path("integer.onnx")
+    model, evidence = run.path("integer.onnx"), evidence_of(run)
     return pack(
         run.path("bundle"),
         model=model,
         card=card,
-        evidence=evidence_of(run),
+        evidence=evidence,
         predictions={file: run.path(f"predictions/test.{file}.csv") for file in FILES},
         golden=record_golden(model, golden_images(card.preprocess.size)),
+        kept=kept_tables(run, study_of(run), split_of(run), len(evidence.external)),
         licences={
             "data": f"{study_of(run).name}: {card.data_licence}\n",
             "weights": f"Initial weights: {card.weights}\n",

@@ -15,15 +15,17 @@ from clinquant.core.artifact import read_json, sha256_file, sha256_json
 from clinquant.core.card import Card
 from clinquant.core.predictions import Predictions
 from clinquant.core.sets import PredictionSets
+from clinquant.data.corrupt import CORRUPTIONS
 from clinquant.data.external import External
 from clinquant.data.split import Split
 from clinquant.data.study import Study
 from clinquant.edge.bench import bench
 from clinquant.edge.integer_audit import integer_audit
+from clinquant.edge.kept import SCOPE_TABLE, ExternalTables, Kept, read_distances
 from clinquant.edge.machine import machine
 from clinquant.edge.predict import predict_fresh
 from clinquant.edge.test_reads import count_read
-from clinquant.evidence.claims import Claim
+from clinquant.evidence.claims import Claims
 from clinquant.evidence.conformal import RULES, calibrate
 from clinquant.evidence.evidence import Evidence, FileFacts, Pair, TestSet
 from clinquant.evidence.fidelity import Fidelity, unfloored
@@ -34,17 +36,9 @@ from clinquant.lab.mixed import LayerWidth
 from clinquant.lab.quantize.losses import LayerLoss
 from clinquant.lab.recipe import Trial
 from clinquant.lab.run import Run
-from clinquant.lab.stress import scope_figures, stress
+from clinquant.lab.stress import stress
 
 FILES = ("float", "integer")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claims:
-    """`claims.json`: what will be tested, written before the test set is read."""
-
-    claims: tuple[Claim, ...]
-    test_sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +102,7 @@ def prove(
     with run.narrator.progress("time both files"):
         latency = bench({file: run.path(f"{file}.onnx") for file in FILES}, cards["integer"].preprocess.size)
     unit = "patient" if pair.test.unit == "image" else pair.test.unit
-    corruptions = stress(run, study, split, cards, claims.claims[0].margin, unit)
+    corruptions, scope = stress(run, study, split, cards, claims.claims[0].margin, unit)
     audits = {file: integer_audit(run.path(f"{file}.onnx"), cards["integer"].preprocess.size) for file in FILES}
     browser = prove_browser_file(
         run,
@@ -121,7 +115,7 @@ def prove(
         **{field.name: getattr(pair, field.name) for field in dataclasses.fields(Pair)},
         summary=summarise(pair.findings),
         corruptions=corruptions,
-        scope=scope_figures(study, split, cards["integer"]),
+        scope=scope,
         claims=claims.claims,
         claims_sha256=sha256_json(claims),
         classes=study.classes,
@@ -190,6 +184,34 @@ def _sets(run: Run, split: Split, file: str) -> tuple[PredictionSets, ...]:
     kept = set(split.referral)
     half = predictions.take(np.array([case in kept for case in predictions.ids], dtype=bool))
     return tuple(found for rule in RULES if (found := calibrate(half, rule)) is not None)
+
+
+def kept_tables(run: Run, study: Study, split: Split, external: int) -> Kept:
+    """What a bundle shall keep besides the predictions of the test set, as far as this run has it; `external` counts external sets."""
+    corrupted = {name: run.path(f"predictions/corrupted.{FILES[0]}/{name}.csv") for name in CORRUPTIONS}
+    return Kept(
+        covariates=_of_cases(covariates_of(study), split.test),
+        distances=read_distances(run.path("predictions") / SCOPE_TABLE),
+        corrupted={
+            name: {file: Predictions.read(run.path(f"predictions/corrupted.{file}/{name}.csv")) for file in FILES}
+            for name, path in corrupted.items()
+            if path.is_file()
+        },
+        external=tuple(_kept_external(run, index) for index in range(external)),
+    )
+
+
+def _kept_external(run: Run, index: int) -> ExternalTables:
+    other = read_json(run.path(f"external/{index}.json"), External, kind="external")
+    return ExternalTables(
+        tables={file: Predictions.read(run.path(f"predictions/external-{index}.{file}.csv")) for file in FILES},
+        covariates=_of_cases(covariates_of(other.study), other.ids),
+    )
+
+
+def _of_cases(covariates: Mapping[str, Mapping[str, str]], ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    chosen = set(ids)
+    return {name: {case: value for case, value in values.items() if case in chosen} for name, values in covariates.items()}
 
 
 def _external(run: Run, other: External, claims: Claims, cards: Mapping[str, Card], sets: Sets, name: str) -> Pair:
