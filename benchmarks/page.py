@@ -123,8 +123,9 @@ SECTIONS: tuple[tuple[str, str, str, Callable[[list[Row]], str]], ...] = (
     (
         "wasm",
         "In the browser's WebAssembly",
-        "One thread, ONNX Runtime Web in node, medians of paired ratios to the float file; `mixed` has its short sums in float kernels, "
-        "proven exact. `same_bits`: the integer file's logits equal the native ones on every image timed.",
+        "One thread, ONNX Runtime Web, in one page of Chromium or one process of node (`where`), medians of paired ratios to the float "
+        "file; `mixed` has its short sums in float kernels, proven exact. `same_bits`: the integer file's logits equal the native ones on "
+        "every image timed.",
         plain(
             "architecture",
             "size",
@@ -136,6 +137,7 @@ SECTIONS: tuple[tuple[str, str, str, Callable[[list[Row]], str]], ...] = (
             "wasm_float_ms",
             "wasm_integer_ms",
             "wasm_mixed_ms",
+            "where",
         ),
     ),
     (
