@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 RESULTS, PAGE = Path("benchmarks/results"), Path("docs/measured.md")
-SPEEDS = Path("src/clinquant/edge/app/speed.csv")
+SPEEDS = Path("src/clinquant/edge/speed.csv")
 Row = dict[str, str]
 
 
@@ -169,8 +169,15 @@ SECTIONS: tuple[tuple[str, str, str, Callable[[list[Row]], str]], ...] = (
 
 
 def write_speeds() -> None:
-    """The three ratios of every network that `clinquant methods` shows and the tablet app warns by."""
-    names = {"native_integer_over_float": "native", "wasm_integer_over_float": "browser_integer", "wasm_mixed_over_float": "browser_mixed"}
+    """Ratios and times of every network, which `clinquant methods` shows and the tablet app warns by."""
+    names = {
+        "size": "size",
+        "native_integer_over_float": "native",
+        "wasm_integer_over_float": "browser_integer",
+        "wasm_mixed_over_float": "browser_mixed",
+    }
+    names |= {f"native_{file}_ms": f"native_{file}_ms" for file in ("float", "integer")}
+    names |= {f"wasm_{file}_ms": f"browser_{file}_ms" for file in ("float", "integer", "mixed")}
     lines = [",".join(("architecture", *names.values()))]
     lines += [",".join((row["architecture"], *(row[name] for name in names))) for row in rows_of("wasm")[1]]
     SPEEDS.write_text("\n".join(lines) + "\n", encoding="utf-8")

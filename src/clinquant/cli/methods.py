@@ -20,15 +20,18 @@ REGISTRIES = {
     "explanations (--methods)": ("clinquant.lab.explain_images", "METHODS"),
 }
 
+TIMES = "times of one picture, float -> integer file, one thread (benchmarks/wasm.py)"
+TABLETS = "; the tablet's default: --arch resnet18_half --teacher RUN"
+
 
 @click.command("methods")
 @as_json
 def command(as_json: bool) -> None:
     """List what --arch, --bits, --recipe and --target take, and the methods behind them."""
     from clinquant.core.registry import read_registry
-    from clinquant.edge.app.speed import speeds
+    from clinquant.edge.speed import TABLET, speeds
 
     found = {kind: read_registry(*place) for kind, place in REGISTRIES.items()}
-    found["times of integer files (benchmarks/wasm.py)"] = {name: str(speed) for name, speed in speeds().items()}
+    found[TIMES] = {name: f"{speed}{TABLETS if name == TABLET else ''}" for name, speed in speeds().items()}
     text = "\n\n".join(f"{kind}\n{table([(f'  {name}', says) for name, says in names.items()])}" for kind, names in found.items())
     show(found, text, kind="methods", as_json=as_json)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from clinquant.core.card import Card
+from clinquant.edge.speed import TABLET, speeds
 from clinquant.evidence.claims import Finding
 from clinquant.evidence.evidence import Evidence, Pair, TestSet
 
@@ -33,15 +34,18 @@ def _details(card: Card, evidence: Evidence) -> Iterator[str]:
         answer = "yes" if card.portable else "no; `clinquant verify` tells whether this one will do"
         yield f"- Same output bits on every processor: {answer}"
     yield f"- File: `model.onnx`, {integer.bytes:,} bytes ({integer.bytes / float_.bytes:.2f} of the float file), sha256 `{integer.sha256}`"
-    yield from _browser(evidence)
+    yield from _browser(card, evidence)
     yield f"- Input: `image`, uint8 [n, h, w, 3], RGB, any size; the graph resizes to {card.preprocess.size} pixels and normalises"
     yield f"- Output: `logits`, float32 [n, {len(card.classes)}], in the order: {', '.join(card.classes)}"
     yield f"- Decision: {_decision(card)}"
     yield f"- Made by clinquant {evidence.clinquant}, {evidence.created}"
 
 
-def _browser(evidence: Evidence) -> Iterator[str]:
-    found = evidence.browser
+def _browser(card: Card, evidence: Evidence) -> Iterator[str]:
+    found, speed = evidence.browser, speeds().get(card.architecture)
+    if speed is not None:
+        default = "the tablet's default network" if card.architecture == TABLET else f"the tablet's default network is {TABLET}"
+        yield f"- On a tablet: {card.architecture} in 8 bits took {speed.browser:.2f} of its float file's time in a browser; {default}"
     if found is None:
         return
     facts = evidence.files["browser"]

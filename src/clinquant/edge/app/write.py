@@ -14,12 +14,12 @@ from clinquant import __version__
 from clinquant.core.artifact import dump_json, sha256_file, sha256_json, write_text, writing_to
 from clinquant.core.errors import ClinquantError, Exit
 from clinquant.data.decode import MOST_PIXELS
-from clinquant.edge.app.speed import speeds
 from clinquant.edge.browser_model import write_browser_model
 from clinquant.edge.bundle import Bundle, open_bundle
 from clinquant.edge.golden import TOLERANCE
 from clinquant.edge.manifest import NAME as MANIFEST
 from clinquant.edge.manifest import Entry
+from clinquant.edge.speed import speeds
 
 STATIC = Path(__file__).with_name("static")
 """What `python web/assemble.py` gathered: the app's own files and the browser's runtime."""
@@ -41,6 +41,7 @@ class App:
         model: the file that is run: `bundle/model.onnx`, or `bundle/model.wasm.onnx`, the same integers as a browser computes them
             faster; the other is then not fetched.
         optimise: whether the runtime may rewrite the model's graph.
+        architecture: of the network.
         percent_of_float: what the network's integer file was measured to take in a browser, in percent of its float file's time; None
             where it was not measured.
         golden_tolerance: of the replayed golden vectors, as a share of the largest output; None asks for every bit.
@@ -56,6 +57,7 @@ class App:
     manifest_sha256: str
     model: str
     optimise: bool
+    architecture: str
     percent_of_float: int | None
     golden_tolerance: float | None
     most_pixels: int
@@ -110,6 +112,7 @@ def _describe(bundle: Bundle, folder: Path) -> App:
         manifest_sha256=bundle.manifest.sha256,
         model=model,
         optimise=bundle.browser_optimise,
+        architecture=bundle.card.architecture,
         percent_of_float=round(100 * measured.browser) if measured else None,
         golden_tolerance=TOLERANCE if bundle.card.float_islands else None,
         most_pixels=MOST_PIXELS,
