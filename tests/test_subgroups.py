@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
+from clinquant.core.errors import ClinquantError
 from clinquant.core.predictions import Predictions
 from clinquant.data.corrupt import CORRUPTIONS, corrupted
+from clinquant.data.covariate_table import with_covariates
 from clinquant.data.covariates import covariates
+from clinquant.data.datasets.listing import Item
 from clinquant.data.table import read_table
 from clinquant.evidence.paired import pair_up
 from clinquant.evidence.subgroups import holm_adjusted, subgroups
@@ -87,3 +90,57 @@ def test_a_corruption_is_mild_repeatable_and_keeps_the_shape(name: str) -> None:
     change = np.abs(once.astype(int) - picture).mean()
     assert (name == "decoder" or change > 0.1) and change < 30
     assert np.corrcoef(once.ravel(), picture.ravel())[0, 1] > 0.9
+
+
+def listed(*ids: str, group: bool = True) -> tuple[Item, ...]:
+    return tuple(Item(id=case, label=0, group=f"p{i // 2}" if group else None) for i, case in enumerate(ids))
+
+
+PICTURES = ("ill/a.png", "ill/b.png", "well/c.png", "well/d.jpg")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "path,sex,site\nill/a.png,F,X\nill/b.png,M,Y\nwell/c.png,F,\n",  # as the data folder has it
+        "path;sex;site\nhome/me/ill/a.png;F;X\nhome/me/ill/b.png;M;Y\nhome/me/well/c.png;F;\n",  # with folders above
+        "filename,sex,site\na.png,F,X\nb.png,M,Y\nc.png,F,\n",  # a bare name
+        "file,sex,site\na,F,X\nb,M,Y\nc,F,\n",  # without its suffix
+    ],
+)
+def test_covariates_of_a_folder_are_joined_by_file_name(tmp_path: Path, lines: str) -> None:
+    (tmp_path / "c.csv").write_text(lines)
+    items, notes = with_covariates(listed(*PICTURES), tmp_path / "c.csv")
+    assert [item.covariates for item in items] == [{"sex": "F"}, {"sex": "M"}, {"sex": "F"}, {}]
+    assert [item.site for item in items] == ["X", "Y", None, None] and [item.group for item in items] == ["p0", "p0", "p1", "p1"]
+    assert "of 3 images" in notes[0] and "1 images have no row" in notes[1]
+
+
+def test_covariates_are_joined_by_patient(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_text("patient_id,visit_id,sex\np0,1,F\np0,1,F\np1,2,M\np7,3,F\n")
+    items, notes = with_covariates(listed(*PICTURES), tmp_path / "c.csv")
+    assert [item.covariates["sex"] for item in items] == ["F", "F", "M", "M"] and "visit_id" not in notes[0]
+    (tmp_path / "mrn.csv").write_text("mrn,sex\np0,F\np1,M\n")
+    items, _ = with_covariates(listed(*PICTURES), tmp_path / "mrn.csv", "mrn")
+    assert [item.covariates for item in items] == [{"sex": "F"}] * 2 + [{"sex": "M"}] * 2
+
+
+@pytest.mark.parametrize(
+    ("lines", "code"),
+    [
+        ("patient,sex\np0,F\np0,M\n", "csv-value"),  # one patient of two sexes
+        ("path,sex\nx/q.png,F\nx/r.png,M\n", "covariates-missing"),  # other pictures
+        ("path,note\nill/a.png,fine\nill/b.png,fine\n", "covariates-missing"),  # nothing that divides
+        ("name,sex\na,F\nb,M\n", "csv-column"),
+    ],
+)
+def test_a_covariates_file_that_does_not_fit_is_refused(tmp_path: Path, lines: str, code: str) -> None:
+    (tmp_path / "c.csv").write_text(lines)
+    with pytest.raises(ClinquantError, match=code):
+        with_covariates(listed(*PICTURES), tmp_path / "c.csv")
+
+
+def test_a_bare_name_that_two_images_bear_joins_neither(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_text("file,sex\na.png,F\nb.png,M\n")
+    items, _ = with_covariates(listed("ill/a.png", "well/a.png", "well/b.png"), tmp_path / "c.csv")
+    assert [item.covariates for item in items] == [{}, {}, {"sex": "M"}]

@@ -42,6 +42,9 @@ strict = click.option("--strict", is_flag=True, help="Exit with 3 when a primary
 
 groups = click.option("--groups", metavar="CSV", help="Columns path and patient (or group): what must stay on one side.")
 group_column = click.option("--group-column", metavar="NAME", help="The column of the manifest or of --groups that names the patient.")
+covariates = click.option(
+    "--covariates", metavar="CSV", help="Columns path or patient, and what is known of them (sex, age, site ...), for evidence by subgroup."
+)
 positive = click.option("--positive", metavar="NAME", help="The diseased class when there are two.")
 grey_window = click.option(
     "--grey-window", nargs=2, type=int, metavar="LO HI", help="Levels of 16-bit images that become black and white  [default: 0 65535]"
@@ -170,7 +173,7 @@ noise_floor = click.option(
 explaining = together(explain, noise_floor)
 """What is asked about explanations."""
 
-planning = together(reading, test, training, threshold, quantizing, explaining, margin, seed)
+planning = together(reading, covariates, test, training, threshold, quantizing, explaining, margin, seed)
 """Everything that a run is planned with."""
 
 

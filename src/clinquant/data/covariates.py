@@ -1,4 +1,4 @@
-"""Covariates: the further columns of a manifest that divide its patients into a few groups, for evidence by subgroup."""
+"""Covariates: the further columns of a CSV that divide its patients into a few groups, for evidence by subgroup."""
 
 from __future__ import annotations
 
@@ -6,20 +6,24 @@ import math
 
 import numpy as np
 
-from clinquant.data.table import Table
+from clinquant.data.table import GROUP_COLUMNS, PATH_COLUMNS, Table
 
-NOT_COVARIATES = ("path", "label", "patient", "group", "split", "site")
-"""Columns with a meaning of their own."""
+NOT_COVARIATES = (*PATH_COLUMNS, *GROUP_COLUMNS, "label", "split", "site", "id")
+"""Columns with a meaning of their own, or that number images or patients; so do all that end in `_id`."""
 
 MOST_VALUES = 12
 """A column of words with more values (a name, a remark) divides nothing; one of numbers is cut at its quartiles."""
 
 
-def covariates(table: Table) -> list[dict[str, str]]:
-    """For each row, column -> value of every covariate that is filled in there."""
-    found = {name: divided for name, cells in table.columns.items() if name not in NOT_COVARIATES and (divided := _divided(cells))}
+def covariates(table: Table, besides: str | None = None) -> list[dict[str, str]]:
+    """For each row, column -> value of every covariate that is filled in there; the column `besides` is none."""
+    found = {name: divided for name, cells in table.columns.items() if _may_divide(name, besides) and (divided := _divided(cells))}
     rows = len(next(iter(table.columns.values())))
     return [{name: value for name, cells in found.items() if (value := cells[row]) is not None} for row in range(rows)]
+
+
+def _may_divide(name: str, besides: str | None) -> bool:
+    return name not in NOT_COVARIATES and not name.endswith("_id") and name != (besides or "").lower()
 
 
 def _divided(cells: list[str | None]) -> list[str | None] | None:

@@ -9,10 +9,7 @@ from pathlib import Path
 from clinquant.core.errors import ClinquantError
 from clinquant.data.datasets.listing import Item
 from clinquant.data.datasets.manifest import refuse_duplicates, split_column
-from clinquant.data.table import Table, read_table
-
-COLUMNS = ("group", "patient", "patient_id", "subject", "subject_id", "slide", "image")
-"""Column names that are taken for the group, the first that is there."""
+from clinquant.data.table import GROUP_COLUMNS, Table, read_table
 
 
 def with_groups(items: Sequence[Item], csv: Path, column: str | None = None) -> tuple[tuple[Item, ...], tuple[str, ...]]:
@@ -23,7 +20,7 @@ def with_groups(items: Sequence[Item], csv: Path, column: str | None = None) -> 
     Args:
         items: as a reader lists them.
         csv: columns `path` and the group; optionally `split`; other columns are not read.
-        column: the group's column; by default the first of `COLUMNS`.
+        column: the group's column; by default the first of `GROUP_COLUMNS`.
 
     Raises:
         ClinquantError: `csv-broken`, `csv-column`, `csv-value`, `csv-duplicate`, `groups-missing` when an image is not in the CSV.
@@ -33,7 +30,7 @@ def with_groups(items: Sequence[Item], csv: Path, column: str | None = None) -> 
     paths, groups = table.paths("path"), table.required(column)
     refuse_duplicates(paths, str(csv))
     splits = split_column(table)
-    rows = _matched([item.id for item in items], paths)
+    rows = matched([item.id for item in items], paths)
     _refuse_missing(items, rows, csv)
     grouped = tuple(
         replace(item, group=groups[row], split=splits[row] if splits is not None else item.split)
@@ -44,7 +41,7 @@ def with_groups(items: Sequence[Item], csv: Path, column: str | None = None) -> 
 
 
 def _group_column(table: Table) -> str:
-    found = next((name for name in COLUMNS if table.optional(name) is not None), None)
+    found = next((name for name in GROUP_COLUMNS if table.optional(name) is not None), None)
     if found is None:
         raise ClinquantError(
             "csv-column",
@@ -54,7 +51,7 @@ def _group_column(table: Table) -> str:
     return found
 
 
-def _matched(ids: list[str], paths: list[str]) -> dict[str, int | None]:
+def matched(ids: list[str], paths: list[str]) -> dict[str, int | None]:
     """Row of every id; None where there is none."""
     exact = {path: row for row, path in enumerate(paths)}
     shortened = _unique_tails(paths)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clinquant.core.errors import ClinquantError
+from clinquant.data.covariate_table import with_covariates
 from clinquant.data.datasets import READERS, reader_for
 from clinquant.data.datasets.listing import Item, Listing, Say, Store
 from clinquant.data.decode import FULL_WINDOW, Pixels8, picture
@@ -30,6 +31,7 @@ def read_study(
     *,
     groups: str | Path | None = None,
     group_column: str | None = None,
+    covariates: str | Path | None = None,
     positive: str | None = None,
     grey_window: tuple[int, int] | None = None,
     skip_broken: bool = False,
@@ -42,6 +44,7 @@ def read_study(
         data: a folder, a `.csv` manifest, an `.npz` file, the name of a MedMNIST set, or `br35h` (also `demo`).
         groups: CSV with `path` and the patient (or group) of every image; its `split` column is honoured.
         group_column: the group's column in that CSV, or in the manifest that `data` is.
+        covariates: CSV with what is known of the images or their patients, for subgroups (see `with_covariates`).
         positive: the diseased class of two; by default told from the names (see `positive_class`).
         grey_window: 16-bit levels that become 0 and 255; by default the full range.
         skip_broken: leave out images that cannot be read and list them in `Study.broken`, instead of ending.
@@ -50,13 +53,14 @@ def read_study(
 
     Raises:
         ClinquantError: `data-missing`, `data-kind`, `data-empty`, `one-class`, `image-broken` naming the first broken image, and what
-            the readers and `with_groups` raise.
+            the readers, `with_groups` and `with_covariates` raise.
     """
     listing = reader_for(str(data)).listing(str(data), say)
     window = grey_window or FULL_WINDOW
     source = Source(kind=listing.kind, path=listing.path, grey_window=window)
     grouping = _grouping(listing, groups, group_column)
     items, group_notes = with_groups(listing.items, grouping, group_column) if grouping else (listing.items, ())
+    items, covariate_notes = with_covariates(items, Path(covariates), group_column) if covariates else (items, ())
     index, positive_note = positive_class(listing.classes, positive)
     draft = Study(
         name=listing.name,
@@ -75,7 +79,7 @@ def read_study(
     cases = tuple(image.case for image in found)
     _refuse_vanished(listing, cases)
     keep(cases, window, Fingerprints.stack([image.print for image in found]))
-    notes = (*listing.notes, *group_notes, positive_note, _window_note(cases, window))
+    notes = (*listing.notes, *group_notes, *covariate_notes, positive_note, _window_note(cases, window))
     return replace(draft, cases=cases, broken=broken, notes=tuple(note for note in notes if note))
 
 

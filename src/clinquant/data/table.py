@@ -10,6 +10,13 @@ from pathlib import Path
 
 from clinquant.core.errors import ClinquantError
 
+GROUP_COLUMNS = ("group", "patient", "patient_id", "subject", "subject_id", "slide", "image")
+"""Names of columns that are taken for the group, the first that is there."""
+
+
+PATH_COLUMNS = ("path", "file", "filename", "file_name")
+"""Names of columns that are taken for the picture's path."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Table:

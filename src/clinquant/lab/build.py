@@ -107,6 +107,7 @@ def run_read(run: Run, options: BuildOptions) -> Study:
             options.data,
             groups=options.groups,
             group_column=options.group_column,
+            covariates=options.covariates,
             positive=options.positive,
             grey_window=options.grey_window,
             skip_broken=options.skip_broken,

@@ -11,7 +11,7 @@ class BuildOptions:
 
     Attributes:
         data: as `data.read.read_study`.
-        groups, group_column, positive, grey_window, skip_broken: how it is read.
+        groups, group_column, covariates, positive, grey_window, skip_broken: how it is read.
         tests: external test sets with the same classes.
         arch, size, epochs, weights, vertical_flip, teacher: how the float network is made; None for defaults.
         saliency_guided, saliency_k, saliency_fill, saliency_rank, saliency_weight, saliency_ramp: see `lab.objectives.SaliencyGuided`;
@@ -28,6 +28,7 @@ class BuildOptions:
     data: str
     groups: str | None = None
     group_column: str | None = None
+    covariates: str | None = None
     positive: str | None = None
     grey_window: tuple[int, int] | None = None
     skip_broken: bool = False

@@ -167,7 +167,7 @@ def not_shown(study: Study, test: TestSet, card: Card, external: bool) -> list[s
             "No patient ids were given: if one patient has several images, the intervals are too narrow and the split may leak."
         )
     if not covariates_of(study):
-        sentences.append("No site, age, sex or other column on the patients was given: no subgroup but the classes was compared.")
+        sentences.append("No site, age, sex or other column was given (--covariates): no subgroup but the classes was compared.")
     if test.reads > 1:
         sentences.append(f"This test set was read {test.reads} times on this account; only the first reading was blind.")
     if card.weights == "random":
