@@ -43,12 +43,20 @@ def test_evidence_and_report_hold_the_fidelity_beside_floor_and_control(built: t
     assert not any("--noise-floor" in sentence for sentence in found.not_shown)
 
 
-def test_without_a_floor_the_report_says_what_is_missing(built: tuple[Path, Path]) -> None:
+def test_without_a_floor_the_report_says_what_is_missing(built: tuple[Path, Path], tmp_path: Path) -> None:
     data, run = built
-    evidence = build(BuildOptions(data=str(data), explain=True, **TINY), run)  # type: ignore[arg-type]
+    masks = tmp_path / "masks" / "ill"
+    masks.mkdir(parents=True)
+    for path in (data / "ill").iterdir():
+        Image.fromarray(np.tri(24, dtype=np.uint8)).save(masks / path.name)
+    evidence = build(BuildOptions(data=str(data), explain=True, masks=str(tmp_path / "masks"), **TINY), run)  # type: ignore[arg-type]
+    hits = [each for each in evidence.fidelity if each.metric == "pointing"]
+    assert [each.method for each in hits] == ["class_map", "gradient"] and all(each.images == 6 for each in hits)
+    assert all(each.chance == pytest.approx(0.5, abs=0.05) and each.baseline is not None for each in hits)
     assert all(each.floor is None and each.fraction is None for each in evidence.fidelity)
     assert any("--noise-floor" in sentence for sentence in evidence.not_shown)
     page = (run / "report.html").read_text()
+    assert "pointing hits, 6 images with a finding" in page
     assert "Share of the floor" not in page and "no second float network" in page
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--methods", default="class_map", show_default=True, metavar="NAMES", help="See methods; gradients need a run directory.")
 @click.option("--class", "class_name", metavar="NAME", help="The class that is explained  [default: the float file's decision]")
 @click.option(
-    "--masks", metavar="DIR", type=click.Path(path_type=Path), help="Where findings are: pictures of the images' names, not black."
+    "--masks", metavar="PATH", type=click.Path(path_type=Path), help="Where findings are: a folder of masks, or a CSV of boxes; see build."
 )
 @as_json
 def command(

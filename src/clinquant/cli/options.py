@@ -170,7 +170,12 @@ explain = click.option("--explain", is_flag=True, help="Measure whether explanat
 noise_floor = click.option(
     "--noise-floor", is_flag=True, help="As --explain, beside a second float network that is trained to tell chance from change."
 )
-explaining = together(explain, noise_floor)
+masks = click.option(
+    "--masks",
+    metavar="PATH",
+    help="As --explain, with pointing hits: a folder of masks named as the images, or a CSV of boxes (path, x, y, width, height).",
+)
+explaining = together(explain, noise_floor, masks)
 """What is asked about explanations."""
 
 planning = together(reading, covariates, test, training, threshold, quantizing, explaining, margin, seed)

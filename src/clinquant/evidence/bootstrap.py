@@ -56,13 +56,13 @@ def percentile_interval(differences: Floats, units: int, confidence: float = 0.9
     Statistician 69, 371-386): plain percentiles are too narrow when n is small.
 
     Args:
-        differences: [b]; NaN are left out.
+        differences: [b]; NaN and infinite ones are left out.
         units: n, of the class that has the fewest.
         confidence: two-sided.
 
     With fewer than two units, or no usable draw, nothing is known: [-1, 1].
     """
-    usable = differences[~np.isnan(differences)]
+    usable = differences[np.isfinite(differences)]
     if units < 2 or not len(usable):
         return Interval(-1.0, 1.0)
     level = NormalDist().cdf(-math.sqrt(units / (units - 1)) * student_quantile(confidence, units - 1))

@@ -9,15 +9,18 @@ training again would change.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clinquant.evidence.bootstrap import Counts, Statistic, bootstrap, percentile_interval
-from clinquant.evidence.maps import SIMILARITIES, similarities
+from clinquant.evidence.maps import SIMILARITIES, pointing_hit, similarities
 from clinquant.evidence.metrics import Floats
+
+FEWEST = 12
+"""Units whose floor is not 0 that a fraction of the floor needs, so that no draw of units is without one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +46,8 @@ class Fidelity:
         distance: between the float and the integer file.
         floor: between the float file and a float network of another seed; None where there is none.
         control: between the float file and a network with random weights; None where there is none.
-        fraction: distance over floor; None without a floor, or where that is 0.
+        fraction: distance over floor; None without a floor, or where that is 0 but in fewer than 12 units.
+        chance: of `pointing`, the mean share of a picture that its mask covers: what a point put anywhere would hit.
     """
 
     method: str
@@ -57,6 +61,7 @@ class Fidelity:
     floor: Estimate | None
     control: Estimate | None
     fraction: Estimate | None
+    chance: float | None = field(default=None, metadata={"omit_empty": True})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,8 +86,9 @@ def fidelity(
     other_seed: Explained | None = None,
     random: Explained | None = None,
     seed: int = 0,
+    metrics: Sequence[str] | None = None,
 ) -> tuple[Fidelity, ...]:
-    """Every metric that the maps allow.
+    """Every metric that the maps allow, or those named.
 
     Args:
         method: of explanation.
@@ -91,10 +97,11 @@ def fidelity(
         other_seed: of a float network of another seed.
         random: of a network with random weights.
         seed: of the bootstrap.
+        metrics: names; None for all.
     """
     names, unit_of_case = np.unique(np.array(groups), return_inverse=True)
     units = Units(count=len(names), of_case=unit_of_case, seed=seed)
-    metrics = (*similarities(baseline.maps.shape[1:]), *sorted(baseline.values))
+    metrics = metrics or (*similarities(baseline.maps.shape[1:]), *sorted(baseline.values))
     ones, asked = np.ones(len(groups)), dict[tuple[str, str], tuple[Floats, Floats]]()
     for metric in metrics:
         apart, floor, control = (None if other is None else distances(metric, baseline, other) for other in (candidate, other_seed, random))
@@ -104,7 +111,7 @@ def fidelity(
             asked[metric, "difference"] = (candidate.values[metric] - baseline.values[metric], ones)
         if floor is not None:
             asked[metric, "floor"] = (floor, ones)
-            asked |= {(metric, "fraction"): (apart, floor)} if floor.any() else {}
+            asked |= {(metric, "fraction"): (apart, floor)} if units.with_any(floor) >= min(FEWEST, units.count) else {}
         if control is not None:
             asked[metric, "control"] = (control, ones)
     found = dict(zip(asked, units.ratios(list(asked.values())), strict=True))
@@ -124,6 +131,46 @@ def fidelity(
         )
         for metric in metrics
     )
+
+
+def pointing(
+    method: str,
+    networks: Mapping[str, Explained],
+    masks: Sequence[NDArray[np.bool_] | None],
+    groups: Sequence[str],
+    seed: int = 0,
+) -> tuple[Fidelity, ...]:
+    """Pointing hits among the images that have a mask; nothing where none has.
+
+    Args:
+        method: of explanation.
+        networks: `float`, `integer`, and where there are `other seed` and `random`.
+        masks: [n] where the finding is, or None; of the maps' size.
+        groups: [n] the independent unit of every image.
+        seed: of the bootstrap.
+    """
+    rows = [row for row, mask in enumerate(masks) if mask is not None]
+    if not rows:
+        return ()
+    chosen = [mask for mask in masks if mask is not None]
+    hits = {
+        name: Explained(
+            maps=found.maps[rows],
+            values={"pointing": np.array([pointing_hit(found.maps[row], mask) for row, mask in zip(rows, chosen, strict=True)])},
+        )
+        for name, found in networks.items()
+    }
+    (found,) = fidelity(
+        method,
+        hits["float"],
+        hits["integer"],
+        [groups[row] for row in rows],
+        other_seed=hits.get("other seed"),
+        random=hits.get("random"),
+        seed=seed,
+        metrics=("pointing",),
+    )
+    return (replace(found, chance=float(np.mean([mask.mean() for mask in chosen]))),)
 
 
 def unfloored(found: tuple[Fidelity, ...]) -> tuple[str, ...]:
@@ -148,6 +195,10 @@ class Units:
     count: int
     of_case: NDArray[np.int64]
     seed: int = 0
+
+    def with_any(self, values: Floats) -> int:
+        """How many units have a value [n] that is not 0."""
+        return int(np.count_nonzero(np.bincount(self.of_case, weights=np.abs(values), minlength=self.count)))
 
     def means(self, values: Sequence[Floats]) -> list[Estimate]:
         """Means of several [n] with their intervals."""

@@ -19,6 +19,7 @@ from clinquant.core.predictions import Predictions
 from clinquant.data.audit import Audit, audit
 from clinquant.data.datasets import reader_for
 from clinquant.data.external import External, align_classes, external_test
+from clinquant.data.masks import read_masks
 from clinquant.data.pixels import Pixels
 from clinquant.data.read import read_study
 from clinquant.data.split import Split, split
@@ -41,7 +42,7 @@ from clinquant.lab.classifier import Classifier
 from clinquant.lab.export.float import export_float
 from clinquant.lab.export.integer import export_integer
 from clinquant.lab.export.qdq import export_qdq
-from clinquant.lab.fidelity import run_fidelity
+from clinquant.lab.fidelity import check_explain, explains, run_fidelity
 from clinquant.lab.ladder import check_budget, check_recipe, climb
 from clinquant.lab.objectives import objectives_of
 from clinquant.lab.options import BuildOptions
@@ -90,6 +91,9 @@ def prepare(run: Run, options: BuildOptions, command: str = "") -> None:
     objectives_of(options)
     check_teacher(options.teacher)
     check_countable()
+    check_explain(options)
+    if options.masks is not None:
+        read_masks(Path(options.masks))
     if options.arch != "auto":
         find_architecture(options.arch)
     for name in options.tests:
@@ -273,7 +277,8 @@ def run_prove(run: Run, options: BuildOptions) -> Evidence:
         **({"browser": run.sha256(BROWSER_FILE)} if make_browser_file(run) else {}),
         "cards": run.sha256(*(f"cards/{file}.json" for file in FILES)),
         "external": [sha256_json(other) for other in external.values()],
-        **({"explain": True, "noise floor": options.noise_floor} if options.explain or options.noise_floor else {}),
+        **({"explain": True, "noise floor": options.noise_floor} if explains(options) else {}),
+        **({"masks": read_masks(Path(options.masks)).sha256(parts.test)} if options.masks else {}),
     }
 
     def explain() -> tuple[Fidelity, ...]:

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from clinquant.core.artifact import read_json, write_json
 from clinquant.core.card import RESEARCH_USE, Card
 from clinquant.core.errors import ClinquantError
 from clinquant.data.decode import decode
+from clinquant.data.masks import Mask, Masks, read_masks
 from clinquant.edge.answer import find_images
 from clinquant.edge.bundle import open_bundle
 from clinquant.edge.explain import FILE_METHODS, answers
@@ -63,11 +63,12 @@ def explain_images(
         images: files, folders and globs.
         methods: of `FILE_METHODS`, and with a run also of `GRADIENTS`.
         class_name: what is explained; None for the first file's decision.
-        masks: a folder of pictures named as the images, black where there is no finding.
+        masks: where findings are, as `read_masks`; a mask that is black throughout is no finding.
         progress: called with (explanations done, of).
 
     Raises:
-        ClinquantError: `explain-method`, `explain-class`, `explain-place`, `mask-missing`; as `find_images`, `decode` and the methods.
+        ClinquantError: `explain-method`, `explain-class`, `explain-place`, `mask-missing`; as `read_masks`, `find_images`, `decode` and
+            the methods.
     """
     _check(methods)
     opened = open_place(place)
@@ -78,11 +79,13 @@ def explain_images(
     if class_name is not None and class_name not in opened.card.classes:
         raise ClinquantError("explain-class", f"there is no class {class_name!r}.", fix=f"give one of: {', '.join(opened.card.classes)}.")
     paths, resize, found = find_images(images), Resizer(opened.card.preprocess), list[Explanation]()
+    drawn = None if masks is None else read_masks(masks)
     explainers = {method: explainer(method, opened) for method in methods}
     for row, path in enumerate(paths):
-        pixels = resize(decode(path.read_bytes(), opened.card.grey_window, name=str(path))[None])[0]
+        picture = decode(path.read_bytes(), opened.card.grey_window, name=str(path))
+        pixels = resize(picture[None])[0]
         label = _class(opened, pixels, class_name)
-        mask = None if masks is None else read_mask(masks, path, opened.card.preprocess.size)
+        mask = None if drawn is None else _mask(drawn, path, picture, opened.card.preprocess.size)
         for method, explain in explainers.items():
             name = f"{row:03d}-{path.stem}.{method}.png"
             found.append(
@@ -140,10 +143,8 @@ def explainer(method: str, opened: Place) -> Explain:
     return explain
 
 
-def read_mask(folder: Path, image: Path, size: int) -> NDArray[np.bool_]:
-    """Where the mask of that image's name is not black, on the network's input pixels. Raises ClinquantError `mask-missing`."""
-    found = sorted(path for path in folder.glob(f"{image.stem}.*") if path.is_file())
-    if not found:
-        raise ClinquantError("mask-missing", f"{folder} has no mask named {image.stem}.", fix="name every mask as its image.")
-    with Image.open(found[0]) as mask:
-        return np.asarray(mask.convert("L").resize((size, size), Image.Resampling.NEAREST)) > 0
+def _mask(masks: Masks, path: Path, picture: NDArray[np.uint8], side: int) -> Mask | None:
+    """Raises ClinquantError `mask-missing`."""
+    if not masks.knows(str(path)):
+        raise ClinquantError("mask-missing", f"--masks has no mask named {path.stem}.", fix="name every mask as its image.")
+    return masks.of(str(path), (picture.shape[1], picture.shape[0]), side)

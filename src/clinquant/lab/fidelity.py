@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clinquant.core.artifact import sha256_json
 from clinquant.core.errors import missing_extra
 from clinquant.core.predictions import Predictions
+from clinquant.data.masks import read_masks, stem
 from clinquant.data.pixels import Pixels
 from clinquant.data.split import Split
 from clinquant.data.study import Study
 from clinquant.edge.resize import model_pixels
-from clinquant.evidence.fidelity import Fidelity, fidelity
+from clinquant.evidence.fidelity import Fidelity, fidelity, pointing
 from clinquant.lab.architectures import find_architecture
 from clinquant.lab.classifier import Classifier
 from clinquant.lab.explained import explained
@@ -38,7 +42,7 @@ def run_fidelity(run: Run, study: Study, split: Split, options: BuildOptions) ->
 
     The class is the float file's decision, of the predictions that were made already.
     """
-    if not options.explain and not options.noise_floor:
+    if not explains(options):
         return ()
     classifier, quantized = Classifier.load(run.directory), QuantizedNetwork.load(run.directory)
     table = Predictions.read(run.path("predictions/test.float.csv"))
@@ -54,6 +58,7 @@ def run_fidelity(run: Run, study: Study, split: Split, options: BuildOptions) ->
     if options.noise_floor:
         networks["other seed"] = _exported(run, other_seed(run, study, split, options, classifier), "other-seed")
     labels = chosen.scores.argmax(1).astype(np.int64)
+    masks = _masks(study, chosen.ids, options, preprocess.size)
     found: list[Fidelity] = []
     for method in methods(classifier):
         seen = {}
@@ -69,7 +74,23 @@ def run_fidelity(run: Run, study: Study, split: Split, options: BuildOptions) ->
             random=seen["random"],
             seed=options.seed,
         )
+        found += pointing(method, seen, masks, chosen.groups, options.seed)
     return tuple(found)
+
+
+def explains(options: BuildOptions) -> bool:
+    """Whether explanations are asked for."""
+    return options.explain or options.noise_floor or options.masks is not None
+
+
+def _masks(study: Study, ids: Sequence[str], options: BuildOptions, side: int) -> list[NDArray[np.bool_] | None]:
+    """Where findings are in each of these cases; none where no masks are given."""
+    if options.masks is None:
+        return [None] * len(ids)
+    masks, cases = read_masks(Path(options.masks)), {case.id: case for case in study.cases}
+    bearers = Counter(stem(case.id) for case in study.cases)
+    sizes = {case: (cases[case].width, cases[case].height) for case in ids}
+    return [masks.of(case, sizes[case], side, alone=bearers[stem(case)] == 1) for case in ids]
 
 
 def methods(classifier: Classifier) -> tuple[str, ...]:
@@ -80,7 +101,7 @@ def methods(classifier: Classifier) -> tuple[str, ...]:
 
 def check_explain(options: BuildOptions) -> None:
     """Raises ClinquantError `extra-missing` where explanations are asked for and captum is not installed."""
-    if (options.explain or options.noise_floor) and find_spec("captum") is None:
+    if explains(options) and find_spec("captum") is None:
         raise missing_extra("captum", "explain")
 
 

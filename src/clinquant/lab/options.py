@@ -20,6 +20,7 @@ class BuildOptions:
         bits, recipe, target: how it is quantized, and for what hardware.
         max_bytes, max_ms: what `bits="auto"` must stay under: the integer file, and its median time on this machine.
         max_minutes: after which no further rung of the ladder is begun.
+        masks: where findings are, masks or boxes: with it explanations are also measured by pointing hits.
         explain: measure whether explanations survive; `noise_floor`: against a second float network too, which is trained for that.
         margin: of non-inferiority, written down before the test set is read.
         seed: of everything that is drawn.
@@ -54,5 +55,6 @@ class BuildOptions:
     max_minutes: float | None = None
     explain: bool = False
     noise_floor: bool = False
+    masks: str | None = None
     margin: float = 0.02
     seed: int = 0

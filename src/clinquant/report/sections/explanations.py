@@ -15,6 +15,7 @@ from clinquant.evidence.maps import spearman
 from clinquant.report.overlay import tinted
 from clinquant.report.sections.flips import ClassMaps, Images
 from clinquant.report.thumbnails import data_uri, thumbnail
+from clinquant.report.wording import counted
 
 SHOWN = 6
 """Cases with pictures, evenly spaced over the test set."""
@@ -120,7 +121,7 @@ def _fraction(each: Fidelity) -> float:
 def _row(each: Fidelity) -> FidelityRow:
     return FidelityRow(
         method=METHODS.get(each.method, each.method),
-        metric=METRICS.get(each.metric, each.metric),
+        metric=_metric(each),
         baseline="–" if each.baseline is None else f"{each.baseline:.3f}",
         candidate="–" if each.candidate is None else f"{each.candidate:.3f}",
         distance=_text(each.distance),
@@ -128,6 +129,14 @@ def _row(each: Fidelity) -> FidelityRow:
         fraction=_text(each.fraction),
         control=_text(each.control),
     )
+
+
+def _metric(each: Fidelity) -> str:
+    """The metric in words; of pointing hits also how many images have a mask, and what chance would hit."""
+    words = METRICS.get(each.metric, each.metric)
+    if each.chance is None:
+        return words
+    return f"{words}, {counted(each.images, 'image')} with a finding ({each.chance:.3f} by chance)"
 
 
 def _text(estimate: Estimate | None) -> str:
