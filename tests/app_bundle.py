@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from clinquant.core.artifact import sha256_file
 from clinquant.core.card import Card
@@ -21,7 +22,10 @@ from clinquant.lab.export.integer import export_integer
 from clinquant.lab.quantize.execute import normalised
 from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.quantize import quantize
-from tiny_bundle import card, evidence, predictions, write_model
+from clinquant.lab.quantize.quantized import QuantizedNetwork
+from clinquant.lab.quantize.target import find_target
+from clinquant.lab.quantize.widths import Widths
+from tiny_bundle import CLASSES, card, evidence, predictions, write_model
 
 SIZE = 28
 """Pixels a side: the least that takes little time."""
@@ -32,21 +36,28 @@ def write_integer_bundle(
     *,
     bits: str = "w8a8",
     architecture: str = "resnet20",
+    module: nn.Module | None = None,
+    widths: Widths | None = None,
+    target: str = "portable",
+    classes: tuple[str, ...] = CLASSES,
     gain: float = 1.0,
     scope: Scope | None = None,
 ) -> Bundle:
-    """Packs `folder/bundle` around a network of the zoo at 28 px; `gain` makes another bundle of the same classes."""
+    """Packs `folder/bundle` around a network of the zoo at 28 px, or around `module`; `gain` makes another bundle of the same classes."""
     folder.mkdir(parents=True, exist_ok=True)
     float_model = write_model(folder / "float.onnx", gain=gain)
-    integer = _integer(folder / "integer.onnx", _card(bits, architecture), seed=int(gain * 10))
-    scores = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
-    tables = {"float": predictions(float_model, scores * np.float32(1.01)), "integer": predictions(integer, scores)}
+    card = _card(bits, architecture, classes)
+    network = _quantized(card, module, widths, target, seed=int(gain * 10))
+    integer = export_integer(lower(network), folder / "integer.onnx")
+    scores = np.random.default_rng(0).normal(size=(40, len(classes))).astype(np.float32)
+    tables = {"float": predictions(float_model, scores * np.float32(1.01), classes), "integer": predictions(integer, scores, classes)}
     for which, table in tables.items():
         table.write(folder / f"test.{which}.csv")
+    said = {"target": target, "portable": network.card.portable, "float_islands": network.card.float_islands}
     return pack(
         folder / "bundle",
         model=integer,
-        card=dataclasses.replace(_card(bits, architecture), scope=scope),
+        card=dataclasses.replace(card, scope=scope, **said),
         evidence=_with_browser_file(evidence(float_model, integer, tables), integer, folder / "browser.onnx"),
         predictions={which: folder / f"test.{which}.csv" for which in tables},
         golden=record_golden(integer, golden_images(SIZE)),
@@ -65,16 +76,20 @@ def _with_browser_file(evidence: Evidence, integer: Path, out: Path) -> Evidence
     )
 
 
-def _card(bits: str, architecture: str) -> Card:
-    return dataclasses.replace(card(), architecture=architecture, bits=bits, preprocess=dataclasses.replace(card().preprocess, size=SIZE))
+def _card(bits: str, architecture: str, classes: tuple[str, ...]) -> Card:
+    preprocess = dataclasses.replace(card().preprocess, size=SIZE)
+    made = dataclasses.replace(card(), architecture=architecture, bits=bits, preprocess=preprocess)
+    if len(classes) == 2:
+        return dataclasses.replace(made, classes=classes)
+    return dataclasses.replace(made, classes=classes, positive=None, threshold=None, threshold_rule="argmax")
 
 
-def _integer(path: Path, card: Card, seed: int) -> Path:
+def _quantized(card: Card, module: nn.Module | None, widths: Widths | None, target: str, seed: int) -> QuantizedNetwork:
     torch.manual_seed(seed)
-    module = ARCHITECTURES[card.architecture].build(2).train()
+    module = (module or ARCHITECTURES[card.architecture].build(len(card.classes))).train()
     pixels = np.random.default_rng(seed).integers(0, 256, (32, SIZE, SIZE, 3), dtype=np.uint8)
     with torch.no_grad():
         module(normalised(pixels, card.preprocess))
     source = Classifier(module=module.eval(), card=dataclasses.replace(card, bits="float32"))
-    export_integer(lower(quantize(source, pixels, bits=card.bits, recipes=("minmax",))["minmax"]), path)
-    return path
+    recipes = ("minmax",)
+    return quantize(source, pixels, bits=card.bits, recipes=recipes, widths=widths, target=find_target(target))["minmax"]

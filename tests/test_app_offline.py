@@ -252,7 +252,7 @@ def test_the_history_is_kept_exported_deleted_and_its_loss_told(context: Any, ap
         page.locator(".entry").nth(2).wait_for(state="detached")
         page.locator(".entry a").first.click()
         page.wait_for_selector(".decision")
-        page.evaluate("new Promise((done) => { indexedDB.deleteDatabase('clinquant').onsuccess = done })")
+        page.evaluate("new Promise((done) => { indexedDB.deleteDatabase('clinquant/').onsuccess = done })")
         page = open_app(page, server.url + "#/history")
         page.reload()
         page.wait_for_selector("text=discarded results that were kept here: 2")

@@ -66,14 +66,14 @@ def write_pictures(folder: Path, *, each: int = 4, size: tuple[int, int] = (20, 
     return folder
 
 
-def predictions(model: Path, scores: NDArray[np.float32]) -> Predictions:
+def predictions(model: Path, scores: NDArray[np.float32], classes: tuple[str, ...] = CLASSES) -> Predictions:
     n = len(scores)
     return Predictions(
         ids=tuple(f"case {i}, 'a'.png" for i in range(n)),
         groups=tuple(f"p{i // 2}" for i in range(n)),
-        labels=(np.arange(n) % 2).astype(np.int64),
+        labels=(np.arange(n) % len(classes)).astype(np.int64),
         scores=scores,
-        classes=CLASSES,
+        classes=classes,
         model_sha256=sha256_file(model),
         runtime="onnxruntime 0",
         device="any",
@@ -82,10 +82,19 @@ def predictions(model: Path, scores: NDArray[np.float32]) -> Predictions:
 
 def evidence(float_model: Path, integer_model: Path, tables: Mapping[str, Predictions]) -> Evidence:
     """What the two tables truly show, at a margin that they can decide."""
-    claims = plan_claims(CLASSES, 1, {"dark": 20, "bright": 20}, margin=0.2)
-    test = TestSet(name="tiny", sha256="0" * 64, images=40, units=20, unit="patient", images_by_class={"dark": 20, "bright": 20}, reads=1)
+    classes = tables["integer"].classes
+    positive, each = (1 if len(classes) == 2 else None), dict.fromkeys(classes, 40 // len(classes))
+    claims = plan_claims(classes, positive, each, margin=0.2)
+    test = TestSet(name="tiny", sha256="0" * 64, images=40, units=20, unit="patient", images_by_class=each, reads=1)
     pair = compare_pair(
-        tables["float"], tables["integer"], claims, test=test, thresholds=(0.5, 0.5), rule="youden", positive=1, refer_below=(0.8, 0.8)
+        tables["float"],
+        tables["integer"],
+        claims,
+        test=test,
+        thresholds=(0.5, 0.5) if positive else (None, None),
+        rule="youden" if positive else "argmax",
+        positive=positive,
+        refer_below=(0.8, 0.8),
     )
     latency = Latency(median_ms=1.0, minimum_ms=0.9, maximum_ms=1.2, runs=10)
     return Evidence(
@@ -104,8 +113,8 @@ def evidence(float_model: Path, integer_model: Path, tables: Mapping[str, Predic
         test=test,
         claims=claims,
         claims_sha256=sha256_json(Claims(claims=claims, test_sha256=test.sha256)),
-        classes=CLASSES,
-        positive=1,
+        classes=classes,
+        positive=positive,
         model={"architecture": "tiny", "bits": "w8a8"},
         files={
             name: FileFacts(bytes=path.stat().st_size, sha256=sha256_file(path))

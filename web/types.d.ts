@@ -188,6 +188,7 @@ interface WorkItem {
   kept?: Kept;
   code?: string;
   values?: Record<string, string | number>;
+  notKept?: string;
 }
 
 /** What a screen may use. */

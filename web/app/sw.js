@@ -1,6 +1,8 @@
 /* The service worker: holds one release whole, hash by hash, and answers from it alone. `clinquant app` writes RELEASE above. */
 
-const HELD = `clinquant-${RELEASE.release}`;
+/** Caches belong to an origin, which may serve several apps: each has its place in the name. */
+const OURS = `clinquant ${new URL(self.registration.scope).pathname} `;
+const HELD = OURS + RELEASE.release;
 const NOTES = "clinquant-notes";
 
 self.addEventListener("install", (event) => event.waitUntil(install()));
@@ -25,7 +27,7 @@ async function activate() {
   const { release, bundle_version, bundle_created, manifest_sha256 } = RELEASE;
   await (await caches.open(NOTES)).put(noteUrl("standing"), Response.json({ release, bundle_version, bundle_created, manifest_sha256 }));
   for (const name of await caches.keys()) {
-    if (name.startsWith("clinquant-") && name !== HELD && name !== NOTES) await caches.delete(name);
+    if (name.startsWith(OURS) && name !== HELD) await caches.delete(name);
   }
   await self.clients.claim();
 }

@@ -39,7 +39,11 @@ async function open() {
   const [bundle] = await Promise.all([openBundle(app, BASE, (done, total) => tell("files", done, total)), startRuntime(app)]);
   tell("model", 0, 1);
   const graphOptimizationLevel = app.optimise ? "all" : "disabled";
-  const candidate = await ort.InferenceSession.create(bundle.model, { executionProviders: ["wasm"], graphOptimizationLevel });
+  const candidate = await ort.InferenceSession.create(bundle.model, {
+    executionProviders: ["wasm"],
+    graphOptimizationLevel,
+    logSeverityLevel: 3,
+  });
   tell("golden", 0, 1);
   const replayed = await replay(bundle.golden, (pixels, height, width) => run(candidate, pixels, height, width), app.golden_tolerance);
   session = candidate;

@@ -1,12 +1,14 @@
 /** The results kept on this device, in IndexedDB, until somebody deletes them. No name is asked for and none is kept. */
 
+import { PLACE, note, noted } from "./notes.js";
+
 const STORE = "results";
 const EXPECTED = "results-kept";
 
 /** @returns {Promise<IDBDatabase>} */
 function open() {
   return new Promise((resolve, reject) => {
-    const request = indexedDB.open("clinquant", 1);
+    const request = indexedDB.open(`clinquant${PLACE}`, 1);
     request.onupgradeneeded = () => request.result.createObjectStore(STORE, { keyPath: "id", autoIncrement: true });
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
@@ -63,11 +65,11 @@ export async function clear() {
 
 /** How many results the browser has thrown away since they were kept. @returns {Promise<number>} */
 export async function lost() {
-  const expected = Number(localStorage.getItem(EXPECTED) ?? 0);
+  const expected = Number(noted(EXPECTED) ?? 0);
   return Math.max(0, expected - (await within("readonly", (store) => store.count())));
 }
 
 /** Writes down how many there are now, so that a loss shows. */
 export async function remember() {
-  localStorage.setItem(EXPECTED, String(await within("readonly", (store) => store.count())));
+  note(EXPECTED, String(await within("readonly", (store) => store.count())));
 }

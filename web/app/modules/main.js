@@ -3,6 +3,7 @@
 import { el, icon } from "./dom.js";
 import { Engine } from "./engine.js";
 import { preferred, speak, t } from "./messages.js";
+import { note } from "./notes.js";
 import { Refusal } from "./refusal.js";
 import { evidenceScreen } from "./screens/evidence.js";
 import { historyScreen } from "./screens/history.js";
@@ -63,7 +64,7 @@ async function start() {
   try {
     const opened = await engine.open();
     refuseOlder(opened.app);
-    persisted = (await navigator.storage?.persisted?.()) ?? false;
+    persisted = (await navigator.storage?.persisted?.().catch(() => false)) ?? false;
     context = {
       opened,
       engine,
@@ -155,7 +156,7 @@ function listen(worklist) {
 
 /** @param {string} tag */
 async function changeLanguage(tag) {
-  localStorage.setItem("language", tag);
+  note("language", tag);
   await speak(tag);
   show();
   document.getElementById("language")?.focus();

@@ -1,5 +1,7 @@
 /** The words of the page: one JSON file a language, every text under a key, numbers in braces. */
 
+import { noted } from "./notes.js";
+
 /** Tag -> the language's own name. Adding a language is one file in `messages/` and its line here. */
 export const LANGUAGES = {
   en: "English",
@@ -64,6 +66,6 @@ export async function speak(tag) {
 
 /** The language chosen before, else the first of the browser's that there is. */
 export function preferred() {
-  const wanted = [localStorage.getItem("language") ?? "", ...navigator.languages.map((tag) => tag.split("-")[0])];
+  const wanted = [noted("language") ?? "", ...navigator.languages.map((tag) => tag.split("-")[0])];
   return wanted.find((tag) => tag in LANGUAGES) ?? "en";
 }

@@ -1,12 +1,14 @@
 /** Light, dark, or as the device says. */
 
+import { note, noted } from "./notes.js";
+
 export const THEMES = ["auto", "light", "dark"];
 
-export const chosenTheme = () => localStorage.getItem("theme") ?? "auto";
+export const chosenTheme = () => noted("theme") ?? "auto";
 
 /** @param {string} name */
 export function chooseTheme(name) {
-  localStorage.setItem("theme", name);
+  note("theme", name);
   showTheme();
 }
 

@@ -1,5 +1,6 @@
 /** One release on the device, kept whole for use without a network; another only when the user asks for it. */
 
+import { note, noted } from "./notes.js";
 import { Refusal } from "./refusal.js";
 
 const FLOOR = "newest-bundle-version";
@@ -28,9 +29,9 @@ export async function keepRelease(tell) {
 
 /** Refuses a bundle that is older than one this browser has already shown. @param {App} app */
 export function refuseOlder(app) {
-  const floor = Number(localStorage.getItem(FLOOR) ?? 0);
+  const floor = Number(noted(FLOOR) ?? 0);
   if (app.bundle_version < floor) throw new Refusal("older", { version: app.bundle_version, newest: floor });
-  localStorage.setItem(FLOOR, String(app.bundle_version));
+  note(FLOOR, String(app.bundle_version));
 }
 
 /**

@@ -43,7 +43,7 @@ export class Worklist extends EventTarget {
       const reply = await this.engine.answer(new Uint8Array(await item.file.arrayBuffer()));
       item.kept = await this.toKeep(item.file, reply);
       item.state = "done";
-      item.kept.id = await keep(item.kept).catch(() => undefined);
+      item.kept.id = await keep(item.kept).catch((error) => void (item.notKept = String(error)));
     } catch (error) {
       const refusal = error instanceof Refusal ? error : new Refusal("failed", { reason: String(error) });
       [item.state, item.code, item.values] = ["refused", refusal.code, refusal.values];

@@ -24,6 +24,8 @@ export function evidenceScreen({ opened }) {
     el("h2", {}, t("evidence.file")),
     facts([
       [t("evidence.model"), `${card.architecture}, ${evidence.model.bits ?? card.bits}`],
+      [t("evidence.same-bits"), t(card.portable === false ? "evidence.same-bits-no" : "evidence.same-bits-yes")],
+      [t("evidence.classes"), card.classes.join(" / ")],
       [t("evidence.bundle"), `${number(manifest.bundle_version)}, ${moment(manifest.created)}`],
       [t("evidence.measured-with"), evidence.runtime],
       [t("evidence.shown-with"), app.runtime],

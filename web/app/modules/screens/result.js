@@ -12,7 +12,7 @@ export function resultScreen(context, key) {
   if (!item) return notFound();
   const screen = el("section", { class: "screen" });
   const show = () => {
-    if (item.state === "done" && item.kept) screen.replaceChildren(...result(context, item.kept, item.file));
+    if (item.state === "done" && item.kept) screen.replaceChildren(...result(context, item.kept, item.file, { notKept: item.notKept }));
     else if (item.state === "refused") screen.replaceChildren(title(t("result.refused")), refusedPicture(item));
     else screen.replaceChildren(title(t("result.busy")), el("p", { class: "lead busy", role: "status" }, t("result.computing")));
     if (item.state === "done" || item.state === "refused") {
@@ -28,8 +28,9 @@ export function resultScreen(context, key) {
 /** @param {Context} context @param {string} id in the history @returns {HTMLElement} */
 export function keptScreen(context, id) {
   const screen = el("section", { class: "screen" }, title(t("result.title")));
-  void find(Number(id)).then((kept) =>
-    screen.replaceChildren(...(kept ? result(context, kept, kept.thumbnail, true) : [...notFound().childNodes])),
+  void find(Number(id)).then(
+    (kept) => screen.replaceChildren(...(kept ? result(context, kept, kept.thumbnail, { old: true }) : [...notFound().childNodes])),
+    (error) => screen.append(el("p", { class: "note" }, t("history.unavailable", { reason: String(error) }))),
   );
   return screen;
 }
@@ -47,8 +48,8 @@ export function decisionMark(answer) {
     : el("span", { class: "mark" }, icon("check"), el("strong", {}, el("bdi", {}, answer.className)));
 }
 
-/** @param {Context} context @param {Kept} kept @param {Blob} picture @param {boolean} [old] */
-function result(context, kept, picture, old = false) {
+/** @param {Context} context @param {Kept} kept @param {Blob} picture @param {{old?: boolean, notKept?: string}} how */
+function result(context, kept, picture, { old = false, notKept }) {
   return [
     title(t("result.title")),
     el(
@@ -62,6 +63,7 @@ function result(context, kept, picture, old = false) {
         kept.answer.outOfScope ? null : bars(kept, context.opened.card),
         kept.answer.set.length ? possible(kept.answer, context.opened.card) : null,
         el("p", { class: "quiet" }, t("result.when", { at: moment(kept.at), milliseconds: Math.round(kept.milliseconds) })),
+        notKept ? el("p", { class: "note" }, t("result.not-kept", { reason: notKept })) : null,
         old && kept.bundle_version !== context.opened.manifest.bundle_version
           ? el("p", { class: "note" }, t("result.other-bundle", { version: kept.bundle_version }))
           : null,
@@ -123,8 +125,10 @@ function decision(answer, card) {
 
 /** @param {Kept} kept @param {Card} card */
 function bars({ answer, classes }, card) {
-  const rows = classes.map((name, index) => {
-    const share = answer.probabilities[index];
+  const order = classes.map((_, index) => index);
+  if (order.length > 2) order.sort((a, b) => answer.probabilities[b] - answer.probabilities[a]);
+  const rows = order.map((index) => {
+    const [name, share] = [classes[index], answer.probabilities[index]];
     const fill = el("span", { class: "fill" });
     fill.style.inlineSize = `${100 * share}%`;
     const bar = el("span", { class: "bar", "aria-hidden": "true" }, fill);
