@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clinquant.cli.options import as_json
+from clinquant.cli.options import masks as masks_option
 from clinquant.cli.output import show, table
 from clinquant.cli.progress import progress
 
@@ -22,12 +23,10 @@ if TYPE_CHECKING:
 @click.option("--maps", "maps", required=True, metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help="Pictures go here.")
 @click.option("--methods", default="class_map", show_default=True, metavar="NAMES", help="See methods; gradients need a run directory.")
 @click.option("--class", "class_name", metavar="NAME", help="The class that is explained  [default: the float file's decision]")
-@click.option(
-    "--masks", metavar="PATH", type=click.Path(path_type=Path), help="Where findings are: a folder of masks, or a CSV of boxes; see build."
-)
+@masks_option
 @as_json
 def command(
-    place: Path, images: tuple[str, ...], maps: Path, methods: str, class_name: str | None, masks: Path | None, as_json: bool
+    place: Path, images: tuple[str, ...], maps: Path, methods: str, class_name: str | None, masks: str | None, as_json: bool
 ) -> None:
     """Show what speaks for a class in image files, float beside integer, for the same class in both.
 
@@ -37,7 +36,15 @@ def command(
     from clinquant.lab.explain_images import explain_images
 
     with progress("explain", quiet=as_json) as tick:
-        found = explain_images(place, images, maps, tuple(methods.split(",")), class_name=class_name, masks=masks, progress=tick)
+        found = explain_images(
+            place,
+            images,
+            maps,
+            tuple(methods.split(",")),
+            class_name=class_name,
+            masks=None if masks is None else Path(masks),
+            progress=tick,
+        )
     show(found, _text(found.explanations, maps), kind="explanations", as_json=as_json)
 
 

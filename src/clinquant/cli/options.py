@@ -173,7 +173,7 @@ noise_floor = click.option(
 masks = click.option(
     "--masks",
     metavar="PATH",
-    help="As --explain, with pointing hits: a folder of masks named as the images, or a CSV of boxes (path, x, y, width, height).",
+    help="Explain with pointing hits: a folder of masks named as the images, or a CSV of boxes (path, x, y, width, height).",
 )
 explaining = together(explain, noise_floor, masks)
 """What is asked about explanations."""
