@@ -41,10 +41,16 @@ def softplus(classes):
 def seven(classes):
     return Net(outputs=7)
 
-def norm_after_act(classes):
+class Softened(Net):
+    def forward(self, x):
+        return super().forward(x).softmax(1)
+
+def broken(classes):
     net = Net()
-    net.act = nn.Sequential(nn.ReLU(), nn.BatchNorm2d(8))
+    net.conv.weight.data[0, 0, 0, 0] = float("nan")
     return net
+
+def lone(classes): return nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 2))
 
 class Viewing(Net):
     def __init__(self):
@@ -84,6 +90,7 @@ def sliced(classes): return Sliced()
 def reshaped(classes): return Reshaped()
 def auxiliary(classes): return Auxiliary()
 def large(classes): return Large()
+def softened(classes): return Softened()
 def raising(classes): raise ValueError("no such backbone")
 def nothing_asked(): return Net()
 """
@@ -106,9 +113,11 @@ def card(architecture: str, size: int = 16, classes: int = 2) -> Card:
     [
         ("softplus", "operator-unsupported", "act: Softplus"),
         ("seven", "arch-broken", "[2, 7], expected logits [2, 2]"),
-        ("norm_after_act", "batch-norm-unfoldable", "act.1"),
+        ("softened", "operator-unsupported", "softmax"),
+        ("broken", "arch-broken", "conv.weight"),
+        ("lone", "operator-unsupported", "only layer"),
         ("branching", "trace-failed", "control flow"),
-        ("sliced", "operator-unsupported", "getitem"),
+        ("sliced", "operator-unsupported", "steps"),
         ("reshaped", "trace-failed", "reshaped"),
         ("auxiliary", "arch-broken", "tuple"),
         ("large", "arch-broken", "Kernel size"),
@@ -130,6 +139,13 @@ def test_what_has_one_passes() -> None:
     rehearse(Branches(3), card("branches", 16, classes=3))
     rehearse(Plain(2), card("plain", 28))
     rehearse(SmallTransformer(2), card("transformer", 28))
+
+
+def test_narrow_widths_need_a_layer_to_narrow(users: Path) -> None:
+    name = f"{users}:good"
+    rehearse(find_architecture(name).build(2), card(name))
+    with pytest.raises(ClinquantError, match="would narrow nothing"):
+        rehearse(find_architecture(name).build(2), card(name), bits="w4a4")
 
 
 def test_refused_before_training_and_trained_anew_when_the_code_has_changed(users: Path, tmp_path: Path) -> None:

@@ -44,6 +44,11 @@ def gelu_tanh(x: Float64) -> Float64:
     return np.asarray(0.5 * x * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3))))
 
 
+def mish(x: Float64) -> Float64:
+    """x tanh(log(1 + exp(x))) (Misra 2019, arXiv 1908.08681)."""
+    return np.asarray(x * np.tanh(np.logaddexp(0.0, x)))
+
+
 def leaky_relu(x: Float64, slope: float) -> Float64:
     """x, times `slope` where negative."""
     return np.asarray(np.where(x >= 0, x, slope * x))
@@ -67,6 +72,7 @@ ELEMENTWISE: dict[str, Callable[..., NDArray[Any]]] = {
     "gelu": gelu,
     "gelu_tanh": gelu_tanh,
     "tanh": np.tanh,
+    "mish": mish,
     "leaky_relu": leaky_relu,
     "elu": elu,
     "affine": affine,

@@ -45,6 +45,7 @@ OPERATORS: dict[str, str] = {
     "gelu": "x Phi(x)",
     "gelu_tanh": "gelu approximated by tanh",
     "tanh": "hyperbolic tangent",
+    "mish": "x tanh(log(1 + exp(x)))",
     "leaky_relu": "x, times slope where negative",
     "elu": "x, or alpha (exp(x) - 1) where negative",
     "affine": "factor x + term, two constants",

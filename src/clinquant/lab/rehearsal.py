@@ -24,14 +24,18 @@ TOLERANCE = 1e-3
 """Of the traced network's logits, as a share of the largest: sums in another order differ by far less, a lost layer by far more."""
 
 
+AWAKE = 0.1
+"""What parameters of nought are rehearsed with."""
+
+
 def rehearse(module: nn.Module, card: Card, *, bits: str = "w8a8") -> Network:
     """Runs the untrained `module` as training will, traces it, and puts a copy on integers, all on pictures of noise; gives what it traced.
 
     Raises:
-        ClinquantError: `arch-broken` when it does not run or does not answer with one logit a class; `trace-failed`,
-            `operator-unsupported`, `batch-norm-unfoldable` naming the layer that cannot be made integer.
+        ClinquantError: `arch-broken` when it does not run or does not answer with one finite logit a class; `trace-failed`,
+            `operator-unsupported` naming the layer that cannot be made integer.
     """
-    module, size = copy.deepcopy(module), card.preprocess.size
+    module, size = awake(copy.deepcopy(module)), card.preprocess.size
     pixels = np.random.default_rng(0).integers(0, 256, (IMAGES, size, size, 3), np.uint8)
     images = normalised(pixels, card.preprocess).contiguous()
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -46,6 +50,17 @@ def rehearse(module: nn.Module, card: Card, *, bits: str = "w8a8") -> Network:
         )
     lower(quantize(Classifier(module=module, card=card), pixels, bits=bits, recipes=("minmax",))["minmax"])
     return network
+
+
+def awake(module: nn.Module) -> nn.Module:
+    """`module` with parameters that begin at nought (a class token, the last batch norm of a residual branch) no longer there, in place:
+    what they stand before could not be seen.
+    """
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.is_floating_point() and not parameter.any():
+                parameter.fill_(AWAKE)
+    return module
 
 
 def is_traced_whole(network: Network, images: Tensor, expected: Tensor) -> bool:
@@ -76,5 +91,12 @@ def logits_of(module: nn.Module, images: Tensor, card: Card) -> Tensor:
             "arch-broken",
             f"{card.architecture} answers {len(images)} images with {given}, expected logits {list(wanted)}.",
             fix="return one tensor with one logit a class, in training and in evaluation.",
+        )
+    if not logits.isfinite().all():
+        broken = next((name for name, tensor in module.state_dict().items() if not tensor.isfinite().all()), None)
+        raise ClinquantError(
+            "arch-broken",
+            f"{card.architecture} answers with numbers that are not finite" + (f": so is {broken}." if broken else "."),
+            fix=f"initialise {broken} with finite numbers." if broken else "initialise its layers with smaller weights.",
         )
     return logits.float()

@@ -106,6 +106,12 @@ def write_silu(graph: GraphBuilder, node: Node) -> None:
     graph.node("Mul", [node.inputs[0], gate], node.name)
 
 
+def write_mish(graph: GraphBuilder, node: Node) -> None:
+    """x tanh(softplus(x))."""
+    gate = graph.node("Tanh", [graph.node("Softplus", [node.inputs[0]], f"{node.name}.softplus")], f"{node.name}.gate")
+    graph.node("Mul", [node.inputs[0], gate], node.name)
+
+
 def write_slope(op: str, attribute: str) -> Callable[[GraphBuilder, Node], None]:
     """The writer of an activation whose only parameter ONNX calls alpha."""
 
@@ -193,6 +199,7 @@ WRITERS: dict[str, Callable[[GraphBuilder, Node], None]] = {
     "gelu": write_plain("Gelu"),
     "gelu_tanh": write_plain("Gelu", approximate="tanh"),
     "tanh": write_plain("Tanh"),
+    "mish": write_mish,
     "leaky_relu": write_slope("LeakyRelu", "slope"),
     "elu": write_slope("Elu", "alpha"),
     "affine": write_affine,

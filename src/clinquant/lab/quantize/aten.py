@@ -39,13 +39,22 @@ def _weights(tracer: _Tracer, a: dict[str, Any]) -> dict[str, Any]:
 
 
 def _conv(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
-    if isinstance(a["padding"], str):
-        raise refusal(tracer, fx_node, f"padding {a['padding']!r}", "pad with a number of zeros.")
-    h, w = _pair(a["padding"])
-    top, left, bottom, right = tracer.pads.get(a["input"], (0, 0, 0, 0))
-    pads = (top + h, left + w, bottom + h, right + w)
+    before = tracer.pads.get(a["input"], (0, 0, 0, 0))
+    pads = tuple(outer + own for outer, own in zip(before, _conv_pads(tracer, a), strict=True))
     settings = {"stride": _pair(a["stride"]), "pads": pads, "dilation": _pair(a["dilation"]), "groups": int(a["groups"])}
     tracer.add(fx_node, "conv", [a["input"]], params=_weights(tracer, a), **settings)
+
+
+def _conv_pads(tracer: _Tracer, a: Arguments) -> tuple[int, int, int, int]:
+    """Top, left, bottom, right; `same` at stride 1 puts the odd one of an even kernel on the right and below, as torch does."""
+    if a["padding"] == "valid":
+        return (0, 0, 0, 0)
+    if a["padding"] != "same":
+        h, w = _pair(a["padding"])
+        return (h, w, h, w)
+    height, width = tracer.values[a["weight"]].shape[2:]
+    rows, columns = (d * (side - 1) for d, side in zip(_pair(a["dilation"]), (height, width), strict=True))
+    return (rows // 2, columns // 2, rows - rows // 2, columns - columns // 2)
 
 
 def _batch_norm(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
@@ -55,7 +64,13 @@ def _batch_norm(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
     gamma = np.ones_like(mean) if a["weight"] is None else tracer.array(a["weight"])
     beta = np.zeros_like(mean) if a["bias"] is None else tracer.array(a["bias"])
     params = {"gamma": gamma, "beta": beta, "mean": mean, "variance": variance}
-    tracer.add(fx_node, "batch_norm", [a["input"]], params=params, epsilon=float(a["eps"]))
+    name, source, rank = tracer.name(fx_node), tracer.read(a["input"], fx_node), len(tracer.shapes[fx_node])
+    if rank not in (2, 4):
+        raise refusal(tracer, fx_node, f"batch norm of {rank} axes", "use it on planes [n, c, h, w] or vectors [n, c].")
+    if rank == 2:
+        source = tracer.append(f"{name}.plane", "unflatten", [source])
+    normed = tracer.append(name, "batch_norm", [source], params=params, epsilon=float(a["eps"]))
+    tracer.names[fx_node] = normed if rank == 4 else tracer.append(f"{name}.flat", "flatten", [normed])
 
 
 def _linear(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
@@ -107,6 +122,9 @@ def _pad(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
 
 def _clip(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
     low, high = (a[first] if first in a else a[second] for first, second in (("min_val", "min"), ("max_val", "max")))
+    if (low, high) == (0, None):
+        tracer.add(fx_node, "relu", [a["self"]])
+        return
     if low is None or high is None:
         raise refusal(tracer, fx_node, "a bound on one side", "use ReLU, or give both bounds.")
     tracer.add(fx_node, "clip", [a["self"]], low=float(low), high=float(high))
@@ -139,9 +157,26 @@ def _arithmetic(op: str, as_affine: Callable[[float], tuple[float, float]]) -> C
         elif op:
             tracer.add(fx_node, op, [a["self"], other])
         else:
-            raise refusal(tracer, fx_node, "a difference or quotient of two tensors", "use sums and products.")
+            raise refusal(tracer, fx_node, "a quotient of two tensors", "use sums and products.")
 
     return rule
+
+
+def _sub(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+    """A number less, or the sum with the other tensor's negative."""
+    if isinstance(a["other"], int | float) or a.get("alpha", 1) != 1:
+        _less(tracer, fx_node, a)
+        return
+    name, first = tracer.name(fx_node), tracer.read(a["self"], fx_node)
+    negative = tracer.append(f"{name}.negative", "affine", [tracer.read(a["other"], fx_node)], factor=-1.0, term=0.0)
+    tracer.names[fx_node] = tracer.append(name, "add", [first, negative])
+
+
+def _prelu(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
+    slopes = tracer.array(a["weight"])
+    if slopes.size != 1:
+        raise refusal(tracer, fx_node, "PReLU with a slope a channel", "give it one slope (num_parameters=1), or use LeakyReLU.")
+    tracer.add(fx_node, "leaky_relu", [a["self"]], slope=float(slopes.item()))
 
 
 def _reverse_sub(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
@@ -159,20 +194,31 @@ def _concat(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
 
 def _pool(op: str) -> Callable[..., None]:
     def rule(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
-        h, w = _pair(a["padding"])
-        if a["ceil_mode"] or _pair(a.get("dilation", 1)) != (1, 1) or (h + w and not a.get("count_include_pad", True)):
+        (h, w), kernel = _pair(a["padding"]), _pair(a["kernel_size"])
+        stride = _pair(a["stride"] or kernel)
+        sides = zip(tracer.shapes[a["self"]][2:], (h, w), kernel, stride, strict=True)
+        rounds_up = any((side + 2 * pad - window) % step for side, pad, window, step in sides)
+        if (a["ceil_mode"] and rounds_up) or _pair(a.get("dilation", 1)) != (1, 1) or (h + w and not a.get("count_include_pad", True)):
             raise refusal(tracer, fx_node, "pooling with ceil_mode, dilation or uncounted padding", "leave them at their defaults.")
         extra = {"count_include_pad": True} if op == "average_pool" else {}
-        kernel = _pair(a["kernel_size"])
-        tracer.add(fx_node, op, [a["self"]], kernel=kernel, stride=_pair(a["stride"] or kernel), pads=(h, w, h, w), **extra)
+        tracer.add(fx_node, op, [a["self"]], kernel=kernel, stride=stride, pads=(h, w, h, w), **extra)
 
     return rule
 
 
 def _adaptive_pool(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
-    if _pair(a["output_size"]) != (1, 1):
-        raise refusal(tracer, fx_node, f"adaptive pooling to {a['output_size']}", "pool to 1, or with a fixed window.")
-    tracer.add(fx_node, "global_average_pool", [a["self"]])
+    """To one pixel, or, where the plane's sides are multiples of the result's, with the fixed window that this is."""
+    before, after = tracer.shapes[a["self"]][2:], tracer.shapes[fx_node][2:]
+    window = tuple(side // result for side, result in zip(before, after, strict=True))
+    if after == (1, 1):
+        tracer.add(fx_node, "global_average_pool", [a["self"]])
+    elif before == after:
+        _alias(tracer, fx_node, a)
+    elif tuple(side * result for side, result in zip(window, after, strict=True)) == tuple(before):
+        tracer.add(fx_node, "average_pool", [a["self"]], kernel=window, stride=window, pads=(0, 0, 0, 0), count_include_pad=True)
+    else:
+        what = f"adaptive pooling of {list(before)} to {list(after)}"
+        raise refusal(tracer, fx_node, what, "pool to 1, or to a divisor of the plane's sides.")
 
 
 def _mean(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
@@ -291,6 +337,9 @@ def _attention(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
     tracer.names[fx_node] = tracer.append(name, "matmul", [weights, value], factor=1.0)
 
 
+_less = _arithmetic("", lambda number: (1.0, -number))
+
+
 ATEN: dict[str, Callable[..., None]] = {
     "conv2d": _conv,
     "batch_norm": _batch_norm,
@@ -311,10 +360,12 @@ ATEN: dict[str, Callable[..., None]] = {
     "tanh": _plain("tanh"),
     "gelu": _gelu,
     "leaky_relu": _leaky_relu,
+    "prelu": _prelu,
+    "mish": _plain("mish"),
     "elu": _elu,
     "add": _arithmetic("add", lambda number: (1.0, number)),
     "mul": _arithmetic("mul", lambda number: (number, 0.0)),
-    "sub": _arithmetic("", lambda number: (1.0, -number)),
+    "sub": _sub,
     "div": _arithmetic("", lambda number: (1.0 / number, 0.0)),
     "rsub": _reverse_sub,
     "cat": _concat,

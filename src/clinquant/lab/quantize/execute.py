@@ -37,7 +37,7 @@ class Executor:
                 watch(node.name, result)
                 if classifier and classifier[0] == node.name:
                     watch(CLASS_MAP, F.conv2d(result, self.params[classifier[1].name]["weight"][:, :, None, None]))
-            for name in node.inputs:
+            for name in set(node.inputs):
                 if self.last_use[name] == index:
                     del values[name]
         return values[self.network.output.name]
@@ -115,6 +115,7 @@ RULES: dict[str, Callable[[Node, list[torch.Tensor], Params], torch.Tensor]] = {
     "gelu": lambda node, inputs, params: F.gelu(inputs[0]),
     "gelu_tanh": lambda node, inputs, params: F.gelu(inputs[0], approximate="tanh"),
     "tanh": lambda node, inputs, params: torch.tanh(inputs[0]),
+    "mish": lambda node, inputs, params: F.mish(inputs[0]),
     "leaky_relu": lambda node, inputs, params: F.leaky_relu(inputs[0], node.attributes["slope"]),
     "elu": lambda node, inputs, params: F.elu(inputs[0], node.attributes["alpha"]),
     "affine": lambda node, inputs, params: inputs[0] * node.attributes["factor"] + node.attributes["term"],

@@ -21,7 +21,7 @@ DEAD = 1e-4
 NAMED = 3
 """Layers that a sentence names before it counts."""
 
-SMOOTH = ("silu", "gelu", "gelu_tanh", "elu")
+SMOOTH = ("silu", "gelu", "gelu_tanh", "mish", "elu")
 
 
 @dataclass(frozen=True, kw_only=True)

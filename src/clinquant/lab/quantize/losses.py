@@ -22,7 +22,7 @@ IMAGES = 32
 LONG_TAIL = 4.0
 """Times the 99.9th percentile that the largest value must reach to be called an outlier."""
 
-FEW_CODES = {"silu": "SiLU", "hard_swish": "hard-swish", "gelu": "GELU"}
+FEW_CODES = {"silu": "SiLU", "hard_swish": "hard-swish", "gelu": "GELU", "mish": "Mish"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,12 +77,12 @@ class _Lowering:
         self.operators: list[Operator] = []
 
     def program(self) -> IntegerProgram:
-        if self.network.output.op != "linear":
-            raise ClinquantError(
-                "operator-unsupported",
-                f"{self.network.output.name}: the last layer is not Linear.",
-                fix="end the network in a Linear layer.",
-            )
+        last = self.network.output
+        if last.op != "linear":
+            fix = "end the network in a Linear layer."
+            if last.op == "softmax":
+                fix = "return the logits: softmax is taken of them later."
+            raise ClinquantError("operator-unsupported", f"{last.name}: the last layer is {last.op}, not Linear.", fix=fix)
         for node in self.network:
             if node.name not in self.activations:
                 RULES[node.op](self, node)

@@ -70,9 +70,7 @@ class FakeQuantized(nn.Module):
         free = free_grids(start)
         for name, grid in sorted(start.activations.items()):
             if grid.spec.bits < 8 or name in free:
-                low, high = (int(end - grid.zero_point) for end in (grid.spec.qmin, grid.spec.qmax))
-                quantizer = ACTIVATION_QUANTIZERS[METHODS[method].activation](torch.tensor(float(grid.scale)), low, high)
-                self.activation_quantizers[_key(name)] = quantizer
+                self.activation_quantizers[_key(name)] = _activation_quantizer(method, grid)
         bare, norm_after = without_norms(network), {node.inputs[0]: node.name for node in network if node.op == "batch_norm"}
         grids = grid_of(bare)
         self.grids = {node.name: grids.get(node.inputs[0] if node.op == "batch_norm" else node.name, node.name) for node in network}
@@ -221,6 +219,13 @@ def _learnt_grid(quantizer: FakeQuantizer, grid: QParams) -> QParams:
     scale = quantizer.scale_of(torch.zeros(())).detach().cpu().numpy()
     zero = np.asarray(grid.spec.qmin + int(quantizer.zero), np.int32)
     return replace(grid, scale=np.asarray(scale, np.float32).reshape(()), zero_point=zero)
+
+
+def _activation_quantizer(method: str, grid: QParams) -> FakeQuantizer:
+    """The method's quantizer of an activation, started from `grid`; where nothing lies above zero, one that can move its offset."""
+    low, high = (int(end - grid.zero_point) for end in (grid.spec.qmin, grid.spec.qmax))
+    kind = METHODS[method].activation if high > 0 else "lsq+"
+    return ACTIVATION_QUANTIZERS[kind](torch.tensor(float(grid.scale)), low, high)
 
 
 def _quantizer(quantizers: nn.ModuleDict, name: str) -> FakeQuantizer:

@@ -69,6 +69,10 @@ def begin(classifier: Classifier, bits: str, *, widths: Widths | None = None, ta
         ClinquantError: `bits-unsupported`; `operator-unsupported`, `trace-failed`, `weights-nan`, naming the layer.
     """
     network = with_gates(trace(classifier.module, classifier.card.preprocess.size))
+    if not any("weight" in node.params for node in network.nodes[:-1]):
+        raise ClinquantError(
+            "operator-unsupported", f"{network.output.name} is the only layer.", fix="put a convolution or a hidden layer before it."
+        )
     for node in network:
         for role, array in node.params.items():
             if not np.isfinite(array).all():

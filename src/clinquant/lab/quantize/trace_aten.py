@@ -5,6 +5,10 @@ Two programs, for two numbers of images, tell which axis holds them: it is writt
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -31,7 +35,8 @@ def trace_exported(module: nn.Module, size: int) -> Network:
         ClinquantError: `trace-failed` where torch.export fails, `operator-unsupported` naming the layer.
     """
     try:
-        first, second = (torch.export.export(module.eval(), (torch.zeros(count, 3, size, size),), strict=False) for count in EXAMPLES)
+        with silence():
+            first, second = (torch.export.export(module.eval(), (torch.zeros(count, 3, size, size),), strict=False) for count in EXAMPLES)
         shapes = _shapes(first, second)
     except Exception as error:  # torch.export raises many kinds, all meaning the same to the user
         raise ClinquantError(
@@ -40,6 +45,18 @@ def trace_exported(module: nn.Module, size: int) -> Network:
             fix="remove control flow that depends on tensor values.",
         ) from error
     return with_factors_in_products(_Tracer(first, shapes, module).network())
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """What torch.export prints of a module that it cannot trace, pages of graphs on both streams, goes nowhere: its error is enough."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _shapes(first: torch.export.ExportedProgram, second: torch.export.ExportedProgram) -> dict[fx.Node, Shape]:
@@ -90,7 +107,7 @@ class _Tracer:
         if kind not in ATEN:
             raise ClinquantError(
                 "operator-unsupported",
-                f"{self.name(fx_node)}: {kind} has no integer form here.",
+                f"{self.name(fx_node)}: {self.kind(fx_node) or kind} has no integer form here.",
                 fix="replace it by a layer that docs/methods/architectures.md names, or choose an --arch of the zoo.",
             )
         ATEN[kind](self, fx_node, _arguments(fx_node))
@@ -99,6 +116,12 @@ class _Tracer:
         """One tensor of those that chunk, split or unbind give."""
         op, attributes, source = self.parts[fx_node.args[0]][int(fx_node.args[1])]  # type: ignore[index, arg-type]
         self.add(fx_node, op, [source], **attributes)
+
+    def kind(self, fx_node: fx.Node) -> str:
+        """The class of the layer that a call is, "" where it is a function."""
+        stack = list((fx_node.meta.get("nn_module_stack") or {}).values())
+        path, kind = stack[-1] if stack else ("", "")
+        return str(getattr(kind, "__name__", kind)).rpartition(".")[2] if path and path not in self.containers else ""
 
     def name(self, fx_node: fx.Node) -> str:
         """The user's name of the layer, or that of the module it stands in and torch's name of the call."""

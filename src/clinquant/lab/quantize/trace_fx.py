@@ -9,9 +9,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 from clinquant.core.errors import ClinquantError
 from clinquant.core.graph import Network, Node
+from clinquant.lab.quantize.arithmetic import add, divide, multiply, subtract
+from clinquant.lab.quantize.in_place import changes_what_others_read
 
 
 def trace_symbolically(module: nn.Module, *, dropout: bool = False) -> Network:
@@ -50,13 +53,16 @@ class _Tracer:
         return Network(nodes=tuple(self.nodes))
 
     def _visit(self, fx_node: fx.Node) -> None:
+        if changes_what_others_read(fx_node, self.modules):
+            raise ClinquantError("trace-failed", f"{fx_node.name} changes in place what others read.", fix="leave inplace=True out there.")
         if fx_node.op == "placeholder":
             if self.nodes:
                 raise ClinquantError("trace-failed", "the network takes more than one input.", fix="take the image alone.")
             self._append(fx_node, "input", "input", [])
         elif fx_node.op == "call_module":
             module = self.modules[str(fx_node.target)]
-            rule = _rule(MODULES, type(module), str(fx_node.target), type(module).__name__)
+            kind = type_before_parametrizations(module)
+            rule = _rule(MODULES, kind, str(fx_node.target), kind.__name__)
             rule(self, fx_node, module)
         elif fx_node.op in ("call_function", "call_method"):
             key = fx_node.target
@@ -149,6 +155,10 @@ def _conv(tracer: _Tracer, fx_node: fx.Node, module: nn.Conv2d) -> None:
 
 
 def _batch_norm(tracer: _Tracer, fx_node: fx.Node, module: nn.BatchNorm2d) -> None:
+    _norm(tracer, fx_node, _source(fx_node), module)
+
+
+def _norm(tracer: _Tracer, fx_node: fx.Node, source: fx.Node, module: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
     if module.running_mean is None or module.running_var is None:
         raise ClinquantError("operator-unsupported", f"{fx_node.target}: batch norm without statistics.", fix="track running statistics.")
     ones = torch.ones_like(module.running_mean)
@@ -158,7 +168,14 @@ def _batch_norm(tracer: _Tracer, fx_node: fx.Node, module: nn.BatchNorm2d) -> No
         "mean": _array(module.running_mean),
         "variance": _array(module.running_var),
     }
-    tracer.add(fx_node, "batch_norm", [_source(fx_node)], params=params, epsilon=float(module.eps))
+    tracer.add(fx_node, "batch_norm", [source], params=params, epsilon=float(module.eps))
+
+
+def _batch_norm_of_vectors(tracer: _Tracer, fx_node: fx.Node, module: nn.BatchNorm1d) -> None:
+    """Of [n, c], as of planes of one pixel."""
+    tracer._append(fx_node, f"{fx_node.name}_plane", "unflatten", [_source(fx_node)])
+    _norm(tracer, fx_node, fx_node, module)
+    tracer._append(fx_node, f"{fx_node.name}_flat", "flatten", [fx_node])
 
 
 def _linear(tracer: _Tracer, fx_node: fx.Node, module: nn.Linear) -> None:
@@ -281,51 +298,6 @@ def _dropout(tracer: _Tracer, fx_node: fx.Node, module: nn.Module | None = None)
         tracer.add(fx_node, "affine", [_source(fx_node)], factor=1.0, term=0.0)
 
 
-def _add(tracer: _Tracer, fx_node: fx.Node) -> None:
-    sources, numbers = _operands(fx_node)
-    if fx_node.kwargs.get("alpha", 1) != 1:
-        raise ClinquantError("operator-unsupported", f"{fx_node.name}: a sum with alpha.", fix="multiply before adding.")
-    if numbers:
-        tracer.add(fx_node, "affine", sources, factor=1.0, term=numbers[0])
-    else:
-        tracer.add(fx_node, "add", sources)
-
-
-def _mul(tracer: _Tracer, fx_node: fx.Node) -> None:
-    sources, numbers = _operands(fx_node)
-    if numbers:
-        tracer.add(fx_node, "affine", sources, factor=numbers[0], term=0.0)
-    else:
-        tracer.add(fx_node, "mul", sources)
-
-
-def _sub(tracer: _Tracer, fx_node: fx.Node) -> None:
-    sources, numbers = _operands(fx_node)
-    if not numbers:
-        raise ClinquantError("operator-unsupported", f"{fx_node.name}: the difference of two tensors.", fix="add, with weights negated.")
-    if isinstance(fx_node.args[0], fx.Node):
-        tracer.add(fx_node, "affine", sources, factor=1.0, term=-numbers[0])
-    else:
-        tracer.add(fx_node, "affine", sources, factor=-1.0, term=numbers[0])
-
-
-def _div(tracer: _Tracer, fx_node: fx.Node) -> None:
-    sources, numbers = _operands(fx_node)
-    if not numbers or not isinstance(fx_node.args[0], fx.Node):
-        raise ClinquantError("operator-unsupported", f"{fx_node.name}: division by a tensor.", fix="divide by a number only.")
-    tracer.add(fx_node, "affine", sources, factor=1.0 / numbers[0], term=0.0)
-
-
-def _operands(fx_node: fx.Node) -> tuple[list[fx.Node], list[float]]:
-    """The tensors among two operands, and the numbers: two and none, or one and one."""
-    operands = list(fx_node.args[:2])
-    sources = [operand for operand in operands if isinstance(operand, fx.Node)]
-    numbers = [float(operand) for operand in operands if isinstance(operand, int | float)]
-    if len(operands) != 2 or len(sources) + len(numbers) != 2 or not sources:
-        raise ClinquantError("operator-unsupported", f"{fx_node.name}: operands {operands}.", fix="combine tensors and numbers only.")
-    return sources, numbers
-
-
 def _elementwise(op: str, *parameters: tuple[str, str, float]) -> Callable[..., None]:
     """The rule of an activation; `parameters` as (our name, torch's, its default)."""
 
@@ -360,6 +332,7 @@ def _concat(tracer: _Tracer, fx_node: fx.Node) -> None:
 MODULES: dict[type[nn.Module], Callable[..., None]] = {
     nn.Conv2d: _conv,
     nn.BatchNorm2d: _batch_norm,
+    nn.BatchNorm1d: _batch_norm_of_vectors,
     nn.Linear: _linear,
     nn.ReLU: _relu,
     nn.ReLU6: _clip(0.0, 6.0),
@@ -384,22 +357,22 @@ MODULES: dict[type[nn.Module], Callable[..., None]] = {
 """torch module -> rule."""
 
 FUNCTIONS: dict[Any, Callable[..., None]] = {
-    operator.add: _add,
-    operator.iadd: _add,
-    torch.add: _add,
-    "add": _add,
-    "add_": _add,
-    operator.mul: _mul,
-    operator.imul: _mul,
-    torch.mul: _mul,
-    "mul": _mul,
-    "mul_": _mul,
-    operator.sub: _sub,
-    torch.sub: _sub,
-    "sub": _sub,
-    operator.truediv: _div,
-    torch.div: _div,
-    "div": _div,
+    operator.add: add,
+    operator.iadd: add,
+    torch.add: add,
+    "add": add,
+    "add_": add,
+    operator.mul: multiply,
+    operator.imul: multiply,
+    torch.mul: multiply,
+    "mul": multiply,
+    "mul_": multiply,
+    operator.sub: subtract,
+    torch.sub: subtract,
+    "sub": subtract,
+    operator.truediv: divide,
+    torch.div: divide,
+    "div": divide,
     torch.cat: _concat,
     torch.concat: _concat,
     F.relu: _relu,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from clinquant.core.errors import ClinquantError
 from clinquant.core.graph import Network
 from clinquant.lab.quantize.grids import grid_of
+from clinquant.lab.quantize.norms import is_scale
 
 WHOLE = 8
 """Bits of every layer that is not named: the first and the last one always (as DoReFa, PACT and LSQ do)."""
@@ -70,8 +71,18 @@ def uniform(network: Network, weight: int, activation: int) -> Widths:
 
 
 def widths_of(bits: str, network: Network) -> Widths:
-    """The uniform widths called `bits` for `network`; of mixed ones the narrowest. Raises as `check_bits`."""
+    """The uniform widths called `bits` for `network`; of mixed ones the narrowest.
+
+    Raises:
+        ClinquantError: `bits-unsupported` as `check_bits`, and where `network` has no inner layer.
+    """
     check_bits(bits)
+    if bits != "w8a8" and not inner_layers(network):
+        raise ClinquantError(
+            "bits-unsupported",
+            f"--bits {bits} would narrow nothing: no layer lies between the first and the last one, which keep 8 bits.",
+            fix="use --bits w8a8, or a deeper network.",
+        )
     return uniform(network, *WIDTHS[MIXED[bits][-1] if bits in MIXED else bits])
 
 
@@ -82,9 +93,11 @@ def check_bits(bits: str) -> None:
 
 
 def inner_layers(network: Network) -> set[str]:
-    """Names of the weighted nodes that are neither first (they read the image) nor last."""
-    weighted = {node.name for node in network if "weight" in node.params}
-    first = {node.name for node in network if node.inputs and grid_of(network)[node.inputs[0]] == "input"}
+    """Names of the weighted nodes that are neither first (they read the image) nor last, nor hold one number a channel alone."""
+    weighted = {node.name for node in network if "weight" in node.params and not is_scale(node)}
+    grids = grid_of(network)
+    scaled = {node.name for node in network if is_scale(node) and grids[node.inputs[0]] == "input"}
+    first = {node.name for node in network if node.inputs and grids[node.inputs[0]] in {"input"} | scaled}
     return weighted - first - {network.output.name}
 
 

@@ -59,11 +59,14 @@ class Calibrate:
             execute(batch, watch)
             done += len(batch)
             calibration.tell(done, len(calibration.pixels))
-        for name, grid in points.items():
-            if histograms[grid].reach == 0.0:
+        for node in model.network:
+            grid = points.get(node.name)
+            if grid and histograms[grid].reach == 0.0 and node.op == "constant":
+                histograms[grid].update(torch.ones(1))  # a tensor of zeros lies on any grid
+            if grid and histograms[grid].reach == 0.0:
                 raise ClinquantError(
                     "range-empty",
-                    f"{name}: it was 0 on every one of the {done} calibration images.",
+                    f"{grid}: its output was 0 on every one of the {done} calibration images.",
                     fix="train again (its units are dead), or calibrate on more images.",
                 )
         return replace(model, histograms=histograms)
