@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -151,3 +152,16 @@ def test_a_target_that_fails_says_why(bundle: Bundle, tmp_path: Path, monkeypatc
     with pytest.raises(ClinquantError) as caught:
         agree(bundle, ["native"])
     assert caught.value.code == "target-failed" and "cannot open" in caught.value.message
+
+
+def test_ci_installs_the_emulated_processors_by_the_commands_of_the_page() -> None:
+    """With the versions that this project is tested with, where the target looks for them."""
+    root = Path(__file__).parents[1]
+    script = (root / ".ci" / "run").read_text()
+    function = script[script.index("commands_of_the_page()") : script.index("if can_install")]
+    commands = subprocess.run(
+        ["bash", "-c", f"{function}\ncommands_of_the_page"], cwd=root, capture_output=True, text=True, check=True
+    ).stdout
+    pins = [line for line in (root / "constraints.txt").read_text().splitlines() if line.split("==")[0] in ("numpy", "onnxruntime")]
+    assert len(pins) == 2 and all(pin in commands for pin in pins)
+    assert "install qemu-user" in script and "sudo" not in commands and "~/.cache/clinquant/arm64" in commands

@@ -35,18 +35,7 @@ def answer(folder: Path, waiting: Waiting) -> None:
     python = _python(place)
     assert emulator is not None and python is not None
     machine = f"64-bit ARM {PROCESSOR}, emulated by {Path(emulator).name}"
-    command = [
-        emulator,
-        "-cpu",
-        PROCESSOR,
-        "-L",
-        str(place / "root"),
-        str(python),
-        "-m",
-        "clinquant.edge.agree.replay",
-        str(folder),
-        machine,
-    ]
+    command = [emulator, "-cpu", PROCESSOR, "-L", str(place / "root"), str(python), "-m", "clinquant.edge.agree.replay"]
     paths = os.pathsep.join((str(place / "site"), str(Path(clinquant.__file__).parents[1])))
     of_arm = {"PYTHONHOME": str(place / "root" / "usr"), "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     run_process([*command, str(folder), machine], folder, waiting, environment={**os.environ, **of_arm})
