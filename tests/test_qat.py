@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from clinquant.core.affine import LARGEST_BIAS, dequantize, quantize
 from clinquant.core.integer import Clip, Conv
@@ -18,6 +19,7 @@ from clinquant.edge.runtimes.onnxruntime import load
 from clinquant.lab.classifier import Classifier
 from clinquant.lab.export.integer import export_integer
 from clinquant.lab.fit import fit
+from clinquant.lab.quantize import qat
 from clinquant.lab.quantize.agreement import agreement_of_fast_forward, narrow_tensors, seen_by_quantizers
 from clinquant.lab.quantize.execute import normalised
 from clinquant.lab.quantize.fake_quant import METHODS
@@ -174,6 +176,27 @@ def trained_float(folder: Path, train: tuple[np.ndarray, np.ndarray], tune: tupl
     module.load_state_dict(fit(module, train, tune, plan, folder).state)
     card = Card(architecture="resnet20", classes=("dark", "spot"), positive=1, preprocess=plan.preprocess)
     return Classifier(module=module.eval(), card=card)
+
+
+def test_batch_norm_statistics_are_of_every_class_although_images_come_class_by_class(
+    spotted: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(qat, "NORM_IMAGES", 256)
+    start, order = rounded(spotted, TRAIN[0][:64], "w4a4"), np.random.default_rng(0)
+    dark, bright = order.integers(0, 60, (300, 28, 28, 3)), order.integers(150, 256, (300, 28, 28, 3))
+    pixels = np.concatenate([dark, bright]).astype(np.uint8)
+
+    def means(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        module = FakeQuantized(start.traced, start, "lsq")
+        reestimate_norms(module, images, spotted.card.preprocess)
+        norm = next(layer for layer in module.modules() if isinstance(layer, torch.nn.BatchNorm2d))
+        assert norm.running_mean is not None and norm.num_batches_tracked == min(len(images), 256) // min(len(images), 32)
+        return norm.running_mean.numpy()
+
+    whole, apart = means(pixels), np.abs(means(pixels[:300]) - means(pixels[300:])).max()
+    assert np.abs(whole - means(pixels[order.permutation(600)])).max() < 0.1 * apart
+    assert np.abs(whole - (means(pixels[:300]) + means(pixels[300:])) / 2).max() < 0.1 * apart
+    assert means(pixels[:20]).any(), "fewer images than a batch still count"
 
 
 def test_the_fast_forward_is_near_the_integers_and_its_distance_is_measured(spotted: Classifier, tmp_path: Path) -> None:

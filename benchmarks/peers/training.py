@@ -13,7 +13,8 @@ from torch import nn
 from clinquant.lab.fit import fit
 from clinquant.lab.quantize.execute import normalised
 from clinquant.lab.quantize.guidance import Learning
-from clinquant.lab.quantize.passes.fine_tune import NORM_IMAGES, plan_learning
+from clinquant.lab.quantize.passes.fine_tune import plan_learning
+from clinquant.lab.quantize.qat import NORM_IMAGES
 
 
 def trained_on(case: Case, module: nn.Module, folder: str) -> nn.Module:
@@ -25,7 +26,7 @@ def trained_on(case: Case, module: nn.Module, folder: str) -> nn.Module:
     plan = plan_learning(train[1], len(case.classifier.card.classes), case.classifier.card.preprocess, case.seed, Learning())
     fitted = fit(module, train, tune, replace(plan, precision="float32"), case.folder / folder)
     module.load_state_dict(fitted.state)
-    renorm(case, module, train[0][:NORM_IMAGES])
+    renorm(case, module, train[0])
     return module.eval()
 
 
@@ -36,7 +37,7 @@ def labelled(case: Case, ids: tuple[str, ...]) -> tuple[NDArray[np.uint8], NDArr
 
 
 def renorm(case: Case, module: nn.Module, pixels: NDArray[np.uint8], batch: int = 32) -> None:
-    """Batch norm statistics as plain means over these images, as ours has them; nothing else learns."""
+    """Batch norm statistics as plain means over some of these images, as ours has them; nothing else learns."""
     norms = [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]
     module.eval()
     for norm in norms:
@@ -44,6 +45,7 @@ def renorm(case: Case, module: nn.Module, pixels: NDArray[np.uint8], batch: int 
         norm.momentum = None
         norm.train()
     with torch.no_grad():
-        for start in range(0, len(pixels) - batch + 1, batch):
-            module(normalised(pixels[start : start + batch], case.classifier.card.preprocess))
+        rows = np.random.default_rng(case.seed).permutation(len(pixels))[:NORM_IMAGES]
+        for start in range(0, len(rows) - batch + 1, batch):
+            module(normalised(pixels[rows[start : start + batch]], case.classifier.card.preprocess))
     module.eval()

@@ -32,6 +32,10 @@ BINDING = ("add", "mul", "sigmoid", "hard_sigmoid")
 """Operators whose grids are settled together when a network is put on grids."""
 
 
+NORM_IMAGES = 1024
+"""Training images that batch norm statistics are taken from anew."""
+
+
 class FakeQuantized(nn.Module):
     """A network with batch norm, its inner layers' weights and what they read on learnt grids, all else as in float.
 
@@ -168,15 +172,20 @@ def without_norms(network: Network) -> Network:
 
 
 @torch.no_grad()
-def reestimate_norms(module: FakeQuantized, pixels: NDArray[np.uint8], preprocess: Preprocess, batch: int = 32) -> None:
-    """Batch norm statistics anew, as plain means over the batches of uint8 [n, s, s, 3]: those of training lag behind moving weights."""
+def reestimate_norms(module: FakeQuantized, pixels: NDArray[np.uint8], preprocess: Preprocess, batch: int = 32, seed: int = 0) -> None:
+    """Batch norm statistics anew, as plain means over batches of `NORM_IMAGES` of uint8 [n, s, s, 3]: those of training lag behind.
+
+    The images are drawn at random, as batches of training are: those of a folder come class by class, and a batch of one class is narrower
+    than what the network meets.
+    """
     module.eval()  # ranges stay where training left them
     for norm in [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]:
         norm.reset_running_stats()
         norm.momentum = None
         norm.train()
-    for start in range(0, len(pixels) - batch + 1, batch):
-        module(normalised(pixels[start : start + batch], preprocess))
+    rows = np.random.default_rng(seed).permutation(len(pixels))[:NORM_IMAGES]
+    for start in range(0, max(len(rows) - batch, 0) + 1, batch):
+        module(normalised(pixels[rows[start : start + batch]], preprocess))
     module.eval()
 
 

@@ -28,9 +28,6 @@ Labelled = tuple[NDArray[np.uint8], NDArray[np.int64]]
 VIEWS, VIEWS_LARGE = 20_000, 7_200
 """Image views of quantization-aware training: of inputs up to 64 px, and of larger ones."""
 EPOCHS = (3, 60)
-NORM_IMAGES = 1024
-"""Training images that the batch norm statistics are taken from anew."""
-
 COMPARED_IMAGES = 256
 """Of tune, on which training's forward is compared with the exact simulation."""
 
@@ -74,12 +71,13 @@ class FineTune:
         settling = plan_settling(plan, self.learning)
         steps = [each.epochs * each.steps_per_epoch(len(self.train[1])) if each else 0 for each in (plan, settling)]
         module = self._live(model, plan, self._told(0, sum(steps)))
-        reestimate_norms(module, self.train[0][:NORM_IMAGES], calibration.preprocess)
+        reestimate_norms(module, self.train[0], calibration.preprocess, seed=self.seed)
         learnt = trained(module, model)
         tuned = Calibrate()(replace(model, network=learnt.network), replace(calibration, progress=None))
         found = PutOnGrids(learnt_activations=learnt.activations, learnt_weights=learnt.weights)(tuned, calibration)
         if self.compared:
-            self.compared(agreement_of_fast_forward(module, found.quantized(self.method), self.tune[0][:COMPARED_IMAGES]))
+            rows = np.unique(np.linspace(0, len(self.tune[0]) - 1, COMPARED_IMAGES).astype(np.int64))
+            self.compared(agreement_of_fast_forward(module, found.quantized(self.method), self.tune[0][rows]))
         return self._settle(learnt, settling, self._told(steps[0], sum(steps)))(found, calibration) if settling else found
 
     def _live(self, model: Model, plan: TrainingPlan, progress: Progress) -> FakeQuantized:
