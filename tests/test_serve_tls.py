@@ -145,9 +145,15 @@ def test_a_name_that_it_may_not_sign_for_is_refused(tmp_path: Path) -> None:
     assert identity(("localhost",), also=("www.example.org", "10.1.2.3"), folder=tmp_path).names == ("localhost", "10.1.2.3")
 
 
-def test_a_damaged_key_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["damaged", "lost", "another's"])
+def test_a_key_that_is_not_the_authoritys_is_named(tmp_path: Path, what: str) -> None:
+    """Not replaced unseen: tablets trust the certificate that stands."""
     identity(("localhost",), folder=tmp_path)
-    (tmp_path / "ca.key").write_text("no key")
+    key, trusted = tmp_path / "ca.key", (tmp_path / "ca.crt").read_bytes()
+    if what == "lost":
+        key.unlink()
+    else:
+        key.write_bytes(b"no key" if what == "damaged" else (tmp_path / "server.key").read_bytes())
     with pytest.raises(ClinquantError) as caught:
         identity(("localhost",), folder=tmp_path)
-    assert caught.value.code == "tls-broken"
+    assert caught.value.code == "tls-broken" and "ca.key" in caught.value.message and (tmp_path / "ca.crt").read_bytes() == trusted

@@ -98,12 +98,16 @@ def identity(names: Sequence[str], *, also: Sequence[str] = (), folder: Path | N
 
 
 def _authority(folder: Path, names: Sequence[str]) -> tuple[x509.Certificate, Key]:
+    """What stands, or a new one; a certificate whose key is lost or another's is not replaced unseen, because tablets trust it."""
     certificate, key = folder / "ca.crt", folder / "ca.key"
-    if certificate.exists() and key.exists():
-        found = _read_certificate(certificate)
-        if _days_left(found) >= RENEW_DAYS:
-            return found, _read_key(key)
-    return _new_authority(folder, names)
+    if not certificate.exists():
+        return _new_authority(folder, names)
+    found = _read_certificate(certificate)
+    if _days_left(found) < RENEW_DAYS:
+        return _new_authority(folder, names)
+    if not key.exists() or (held := _read_key(key)).public_key() != found.public_key():
+        raise _broken(key)
+    return found, held
 
 
 def _new_authority(folder: Path, names: Sequence[str]) -> tuple[x509.Certificate, Key]:
@@ -247,7 +251,7 @@ def _write(path: Path, data: bytes, *, secret: bool = False) -> None:
 def _broken(path: Path) -> ClinquantError:
     return ClinquantError(
         "tls-broken",
-        f"{path} is not a key or certificate of the local authority.",
+        f"{path} is not the key or certificate of the local authority.",
         fix=f"remove {path.parent}, and let every tablet trust the authority that is made anew.",
         exit_code=Exit.ENVIRONMENT,
     )
