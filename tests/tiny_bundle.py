@@ -21,6 +21,7 @@ from clinquant.edge.bundle import Bundle, pack
 from clinquant.edge.golden import golden_images, record_golden
 from clinquant.edge.manifest import Entry, read_manifest, sealed
 from clinquant.edge.resize import IR_VERSION, OPSET, resize_node
+from clinquant.evidence.chance import no_better_than_chance
 from clinquant.evidence.claims import Claims, plan_claims
 from clinquant.evidence.evidence import Evidence, FileFacts, Latency, TestSet
 from clinquant.evidence.pair import compare_pair
@@ -99,7 +100,7 @@ def evidence(float_model: Path, integer_model: Path, tables: Mapping[str, Predic
     latency = Latency(median_ms=1.0, minimum_ms=0.9, maximum_ms=1.2, runs=10)
     return Evidence(
         verdict=pair.verdict,
-        summary=summarise(pair.findings),
+        summary=summarise(pair.findings, warning=no_better_than_chance(tables["float"])),
         findings=pair.findings,
         agreement=pair.agreement,
         flips=pair.flips,

@@ -17,6 +17,7 @@ from clinquant.core.sets import PredictionSets
 from clinquant.edge.bundle import Bundle
 from clinquant.edge.kept import Covariates, Kept, read_kept
 from clinquant.edge.paired import read_paired
+from clinquant.evidence.chance import no_better_than_chance
 from clinquant.evidence.claims import Claims, Finding
 from clinquant.evidence.corrupted import corrupted_figures
 from clinquant.evidence.evidence import Corrupted, Evidence, Pair
@@ -88,7 +89,7 @@ def recompute(bundle: Bundle) -> Recomputed:
 def _parts(card: Card, evidence: Evidence, again: Pair, tables: Mapping[str, Predictions], kept: Kept) -> Iterator[tuple[str, Any, Any]]:
     """(name, as stated, as recomputed) of what the evidence states; None where the bundle has no table to recompute it from."""
     yield "verdict", evidence.verdict, again.verdict
-    yield "summary", evidence.summary, summarise(again.findings)
+    yield "summary", evidence.summary, summarise(again.findings, warning=no_better_than_chance(tables["float"]))
     yield "test", _counts(evidence.test), _counts(_counted(evidence, tables["integer"]))
     yield "claims_sha256", evidence.claims_sha256, sha256_json(Claims(claims=evidence.claims, test_sha256=evidence.test.sha256))
     yield "card", _as_stated(card, evidence), _of_card(card, evidence)

@@ -10,15 +10,16 @@ from clinquant.evidence.compare import overall
 NAMES = {"auc": "AUC"}
 
 
-def summarise(findings: Sequence[Finding], baseline: str = "float", candidate: str = "integer") -> str:
+def summarise(findings: Sequence[Finding], baseline: str = "float", candidate: str = "integer", warning: str = "") -> str:
     """A few sentences: the verdict, the primary claims it rests on, and the cases that would decide what could not be.
 
     Args:
         findings: of one test set.
         baseline, candidate: what to call the two files.
+        warning: a sentence that stands right after the verdict, such as `no_better_than_chance`.
     """
     primary = [finding for finding in findings if finding.role is Role.PRIMARY]
-    sentences = [_headline(overall(findings), f"the {candidate} model", f"the {baseline} model")]
+    sentences = [_headline(overall(findings), f"the {candidate} model", f"the {baseline} model"), *([warning] if warning else [])]
     sentences += [_sentence(finding) for finding in sorted(primary, key=lambda finding: _ORDER.index(finding.verdict))]
     worst = [f for f in findings if f.role is Role.SECONDARY and f.verdict is Verdict.INFERIOR]
     if worst:

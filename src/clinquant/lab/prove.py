@@ -25,6 +25,7 @@ from clinquant.edge.kept import SCOPE_TABLE, ExternalTables, Kept, read_distance
 from clinquant.edge.machine import machine
 from clinquant.edge.predict import predict_fresh
 from clinquant.edge.test_reads import count_read
+from clinquant.evidence.chance import no_better_than_chance
 from clinquant.evidence.claims import Claims
 from clinquant.evidence.conformal import RULES, calibrate
 from clinquant.evidence.evidence import Evidence, FileFacts, Pair, TestSet
@@ -113,7 +114,7 @@ def prove(
     fidelity = explain()
     return Evidence(
         **{field.name: getattr(pair, field.name) for field in dataclasses.fields(Pair)},
-        summary=summarise(pair.findings),
+        summary=summarise(pair.findings, warning=no_better_than_chance(Predictions.read(run.path("predictions/test.float.csv")))),
         corruptions=corruptions,
         scope=scope,
         claims=claims.claims,

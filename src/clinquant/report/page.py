@@ -14,6 +14,7 @@ from clinquant.core.predictions import Predictions
 from clinquant.data.audit import Audit
 from clinquant.data.split import Split
 from clinquant.data.study import Study
+from clinquant.evidence.chance import no_better_than_chance
 from clinquant.evidence.claims import Role
 from clinquant.evidence.evidence import Evidence
 from clinquant.report.sections.audit import finds, power_rows
@@ -78,6 +79,7 @@ def render(
             style_hash=_style_hash(style),
             notice=RESEARCH_USE,
             outcome=outcome(evidence),
+            chance=no_better_than_chance(predictions["float"]),
             test_set=test_set(evidence.test),
             reads=reads(evidence.test.reads),
             primary=forest(by_role(evidence.findings, Role.PRIMARY)),
