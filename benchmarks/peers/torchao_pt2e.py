@@ -56,6 +56,10 @@ class Exported(torch.nn.Module):
         (move_exported_model_to_train if mode else move_exported_model_to_eval)(self.program)
         return self
 
+    def state_dict(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """Copies: observers share tensors, which a checkpoint of safetensors refuses."""
+        return {name: value.clone() for name, value in super().state_dict(*arguments, **options).items()}
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits."""
         logits: torch.Tensor = self.program(x if len(x) > 1 else torch.cat([x, x]))
