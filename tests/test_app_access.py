@@ -17,7 +17,7 @@ from tiny_bundle import write_pictures
 AXE = Path(__file__).parents[1] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 SCREENS = ["picture", "live", "history", "evidence", "settings", "result/0", "result/1", "kept/1"]
-LANGUAGES = ["en", "fr", "es", "pt", "sw", "ar"]
+LANGUAGES = sorted(path.stem for path in (Path(__file__).parents[1] / "web" / "app" / "messages").glob("*.json"))
 
 OVERFLOWING = """() => {
   const wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;

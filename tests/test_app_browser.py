@@ -207,6 +207,13 @@ def test_packed_weights_and_float_kernels_answer_the_same_bits(browser: Any, tmp
         start_engine(page)
         assert same(packed, page, encoded(Image.fromarray(colourful()), "PNG"))
         page.context.close()
+        model = tmp_path / "app" / "bundle" / "model.wasm.onnx"
+        changed = bytearray(model.read_bytes())
+        changed[len(changed) // 2] ^= 1
+        model.write_bytes(changed)
+        page = open_app(browser.new_context(service_workers="block").new_page(), server.url)
+        assert page.get_attribute("[data-code]", "data-code") == "changed" and model.name in page.inner_text("main")
+        page.context.close()
 
 
 def test_what_is_out_of_scope_is_told_by_the_same_distance(browser: Any, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ def assemble(static: Path = STATIC, *, dev: bool = False) -> Path:
     fresh = static.with_name(f".{static.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(WEB / "app", fresh)
+    _list_languages(fresh / "messages")
     vendor = fresh / "vendor"
     vendor.mkdir()
     for name in PLAIN:
@@ -41,6 +42,12 @@ def assemble(static: Path = STATIC, *, dev: bool = False) -> Path:
     shutil.rmtree(static, ignore_errors=True)
     os.replace(fresh, static)
     return static
+
+
+def _list_languages(messages: Path) -> None:
+    """Writes `languages.json`: tag -> the language's own name, of every message file."""
+    names = {path.stem: json.loads(path.read_text(encoding="utf-8"))["language"] for path in sorted(messages.glob("*.json"))}
+    (messages / "languages.json").write_text(json.dumps(names, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 def _wanted(dev: bool) -> dict[str, str]:

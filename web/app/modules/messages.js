@@ -2,15 +2,11 @@
 
 import { noted } from "./notes.js";
 
-/** Tag -> the language's own name. Adding a language is one file in `messages/` and its line here. */
-export const LANGUAGES = {
-  en: "English",
-  fr: "Français",
-  es: "Español",
-  pt: "Português",
-  sw: "Kiswahili",
-  ar: "العربية",
-};
+/**
+ * Tag -> the language's own name, of every file in `messages/`; `assemble.py` lists them.
+ * @type {Record<string, string>}
+ */
+export const LANGUAGES = await fetch(new URL("../messages/languages.json", import.meta.url)).then((response) => response.json());
 
 /** @type {Record<string, string>} */
 let words = {};
