@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,21 @@ from clinquant.lab.options import BuildOptions
 from clinquant.lab.run import Silent
 
 
-def builds(data: Path) -> dict[str, BuildOptions]:
-    """Name -> what is built."""
+def builds(data: Path, runs: Path) -> dict[str, BuildOptions]:
+    """Name -> what is built, in order: the tablet's network learns from another build."""
     medmnist, chests = data / "medmnist", data / "kermany_cxr_224"
     found = {"pneumoniamnist": BuildOptions(data=str(medmnist / "pneumoniamnist_rebuilt.npz"))}
     found |= {f"breastmnist seed {seed}": BuildOptions(data=str(medmnist / "breastmnist.npz"), seed=seed) for seed in range(3)}
     found["kermany_cxr_224"] = BuildOptions(data=str(chests), groups=str(chests / "splits_by_patient.csv"))
+    large = run_directory(runs, "kermany_cxr_224")
+    found["kermany_cxr_224 for tablets"] = replace(found["kermany_cxr_224"], arch="resnet18_half", teacher=str(large), epochs=4)
     found["br35h"] = BuildOptions(data="demo")
     return found
+
+
+def run_directory(runs: Path, name: str) -> Path:
+    """Where a build stands."""
+    return runs / name.replace(" ", "-")
 
 
 def row(name: str, evidence: Evidence, run: Path) -> dict[str, Any]:
@@ -82,10 +90,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="names of builds; default all")
     asked = parser.parse_args()
     rows = Rows(asked.out, ("set", "architecture"))
-    for name, options in builds(asked.data).items():
+    for name, options in builds(asked.data, asked.runs).items():
         if asked.only and name not in asked.only:
             continue
-        run, start = asked.runs / name.replace(" ", "-"), time.perf_counter()
+        run, start = run_directory(asked.runs, name), time.perf_counter()
         evidence = build(options, run, Silent())
         rows.add(row(name, evidence, run) | {"seconds": round(time.perf_counter() - start)})
 
