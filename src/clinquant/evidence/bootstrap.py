@@ -21,8 +21,8 @@ Counts = NDArray[np.int32]
 Statistic = Callable[[Counts], Floats]
 """Draws [b, units] to one difference a draw, [b]; NaN where a draw holds no case that the metric needs."""
 
-CHUNK_CELLS = 1 << 21
-"""Draws are made in chunks of about this many counts, so that memory stays below about 100 MB whatever the test set."""
+CHUNK_CELLS = 1 << 18
+"""Draws are made in chunks of about this many counts, which a processor's cache holds."""
 
 
 def bootstrap(statistics: Sequence[Statistic], units: int, *, cells: int, bootstraps: int = 2000, seed: int = 0) -> Floats:
@@ -111,7 +111,10 @@ def _terms(labels: Ints, classes: int) -> list[int]:
 
 
 def _weighted_auc(values: Floats, positive: Mask, unit_of_case: Ints) -> Statistic:
-    """AUC of cases weighted by their unit's count, exact in integers: sum over positives of the weight of lesser negatives."""
+    """AUC of cases weighted by their unit's count, exact in integers: sum over positives of the weight of lesser negatives.
+
+    Weights are summed in 32 bits (a draw weighs about as much as there are cases), their products in 64.
+    """
     of_positive, of_negative = _sorted(values, positive), _sorted(values, ~positive)
     negatives = values[of_negative]
     below = np.searchsorted(negatives, values[of_positive], side="left")
@@ -120,13 +123,13 @@ def _weighted_auc(values: Floats, positive: Mask, unit_of_case: Ints) -> Statist
 
     def statistic(counts: Counts) -> Floats:
         weights = np.take(counts, positive_units, axis=1)
-        cumulative = np.zeros((len(counts), len(negatives) + 1), dtype=np.int64)
-        np.cumsum(np.take(counts, negative_units, axis=1), axis=1, out=cumulative[:, 1:])
+        cumulative = np.zeros((len(counts), len(negatives) + 1), dtype=np.int32)
+        np.cumsum(np.take(counts, negative_units, axis=1), axis=1, dtype=np.int32, out=cumulative[:, 1:])
         wins = np.take(cumulative, below, axis=1)
         wins += np.take(cumulative, upto, axis=1)
         pairs = weights.sum(axis=1, dtype=np.int64) * cumulative[:, -1]
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(np.einsum("bi,bi->b", weights, wins) / 2.0 / pairs)
+            return np.asarray(np.einsum("bi,bi->b", weights, wins, dtype=np.int64) / 2.0 / pairs)
 
     return statistic
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinquant.core.predictions import Predictions, softmax
-from clinquant.evidence.bootstrap import CHUNK_CELLS, draws
+from clinquant.evidence.bootstrap import draws
 from clinquant.evidence.evidence import Reliability
 from clinquant.evidence.metrics import Floats, Ints, Mask
 
@@ -69,7 +69,7 @@ def _intervals(predictions: Predictions, bootstraps: int, confidence: float, see
         gaps = np.abs(total[:, 3:]).reshape(len(total), k + 1, BINS).sum(axis=2) / total[:, :1]
         return np.stack([gaps[:, 0], gaps[:, 1:].mean(axis=1), total[:, 1] / total[:, 0], total[:, 2] / total[:, 0]])
 
-    rows = max(1, CHUNK_CELLS // max(n, sums.size // 8))
+    rows = max(1, AT_ONCE // len(names))
     bootstraps = min(bootstraps, max(FEWEST_DRAWS, MOST_CELLS // n))
     drawn = np.concatenate([figures(counts) for counts in draws(len(names), bootstraps, seed, rows)], axis=1)
     found = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis=1)
@@ -85,6 +85,9 @@ def _by_bin(probabilities: Floats, hit: Floats) -> Floats:
     table[np.arange(len(hit)), np.minimum((probabilities * BINS).astype(np.int64), BINS - 1)] = probabilities - hit
     return table
 
+
+AT_ONCE = 1 << 21
+"""Counts of units that are drawn at a time: many, for every chunk reads all sums again."""
 
 FEWEST_DRAWS, MOST_CELLS = 400, 20_000_000
 """Large test sets have smooth percentiles from fewer draws."""
