@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +11,18 @@ import pytest
 import torch
 
 from clinquant.core.errors import ClinquantError
+from clinquant.core.preprocess import Preprocess
 from clinquant.evidence.reliability import divergence
+from clinquant.lab.export.builder import CONTRACT
 from clinquant.lab.export.integer import export_integer
 from clinquant.lab.ladder import check_budget
-from clinquant.lab.mixed import TunedOn, check_time, mix, told
+from clinquant.lab.mixed import TunedOn, check_time, exported, mix, told
 from clinquant.lab.options import BuildOptions
 from clinquant.lab.quantize.allocate import Option, allocate
 from clinquant.lab.quantize.execute import normalised
 from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.model import Calibration
+from clinquant.lab.quantize.passes import Calibrate, FoldBatchNorm
 from clinquant.lab.quantize.quantize import quantize
 from clinquant.lab.quantize.recipes import begin
 from test_exactness import classifier, images
@@ -77,7 +81,7 @@ def asked(tmp_path: Path, **choices: object) -> tuple[object, int]:
     again = mix(model, calibration, tuned_on, options, tmp_path, "key", lambda done, of: pytest.fail("measured twice"))
     assert again == mixed and ticks == list(range(1, 21))
     made = quantize(source, pixels, bits=options.bits, widths=mixed.widths, recipes=("minmax",))["minmax"]
-    return mixed, export_integer(lower(made), tmp_path / "integer.onnx").stat().st_size
+    return mixed, export_integer(lower(made), tmp_path / "integer.onnx", description=CONTRACT).stat().st_size
 
 
 def test_a_file_keeps_to_its_budget(tmp_path: Path) -> None:
@@ -92,7 +96,22 @@ def test_a_file_keeps_to_its_budget(tmp_path: Path) -> None:
 def test_an_unreachable_budget_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ClinquantError) as raised:
         asked(tmp_path, bits="auto", max_bytes=20_000)
-    assert raised.value.code == "budget-unreachable" and "bytes" in str(raised.value)
+    assert raised.value.code == "budget-unreachable"
+    least = re.search(r"give --max-bytes (\d+) or more", raised.value.fix)
+    assert least is not None
+    place = tmp_path / "again"
+    place.mkdir()
+    mixed, size = asked(place, bits="auto", max_bytes=int(least[1]))
+    assert size == int(least[1]), "the least that is named can be had, and is what the shipped file takes"
+    assert {row.weight for row in mixed.table} == {2}  # type: ignore[attr-defined]
+
+
+def test_codes_without_a_zero_are_counted_as_they_are_stored() -> None:
+    """DoReFa weights are looked up, by a node a layer: PACT's file is larger."""
+    source, calibration = classifier("resnet20"), Calibration(pixels=images(28, 4, 1), preprocess=Preprocess(size=28))
+    model = Calibrate()(FoldBatchNorm()(begin(source, "w4a8"), calibration), calibration)
+    sizes = {recipe: len(exported(model, calibration, model.widths, recipe)) for recipe in ("lsq", "pact")}
+    assert sizes["lsq"] + 20 * 50 < sizes["pact"]
 
 
 def test_time_is_measured_and_fewer_bits_do_not_help(tmp_path: Path) -> None:

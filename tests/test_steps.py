@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from clinquant.cli.main import run
+from clinquant.lab.options import BuildOptions
+from clinquant.lab.steps import changed_options
 from tiny_bundle import write_pictures
 
 STEPS = (
@@ -46,6 +48,37 @@ def test_step_by_step_is_the_same_as_build(pictures: Path, tmp_path: Path, capsy
     assert run(["compare", str(out / "bundle")]) == 3
     assert run(["predict", str(out / "bundle"), str(pictures / "dark")]) == 0
     assert run(["build", str(pictures), "--out", str(out), *CHOICES, "--strict"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("choices", "code"),
+    [
+        (["--recipe", "foo"], "recipe-unknown"),
+        (["--target", "vnni"], "target-unknown"),
+        (["--bits", "auto"], "budget-missing"),
+        (["--bits", "w4a4", "--max-bytes", "100k"], "budget-unused"),
+    ],
+)
+def test_an_impossible_choice_is_refused_and_not_kept(
+    choices: list[str], code: str, begun: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = (begun / "plan.json").read_bytes()
+    assert run(["quantize", "--out", str(begun), *choices]) == 2
+    assert f"error[{code}]" in capsys.readouterr().err
+    assert (begun / "plan.json").read_bytes() == plan
+
+
+@pytest.fixture(scope="module")
+def begun(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("begun") / "run"
+    assert run(["split", str(pictures), "--out", str(out), *CHOICES]) == 0
+    return out
+
+
+def test_a_budget_goes_with_the_widths_that_it_was_for() -> None:
+    options = BuildOptions(data="x", bits="auto", max_bytes=1000)
+    assert changed_options(options, {"bits": "w4a4"}) == BuildOptions(data="x", bits="w4a4")
+    assert changed_options(options, {"max_ms": 5.0}) == BuildOptions(data="x", bits="auto", max_bytes=1000, max_ms=5.0)
 
 
 def test_a_step_without_a_run_says_how_to_begin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,6 +39,7 @@ from clinquant.evidence.threshold import choose_threshold, parse_rule
 from clinquant.lab.architectures import find_architecture
 from clinquant.lab.browser_file import BROWSER_FILE, make_browser_file
 from clinquant.lab.classifier import Classifier
+from clinquant.lab.export.builder import CONTRACT
 from clinquant.lab.export.float import export_float
 from clinquant.lab.export.integer import export_integer
 from clinquant.lab.export.qdq import export_qdq
@@ -60,8 +61,6 @@ from clinquant.lab.scope import learn_scope
 from clinquant.lab.teacher import FLOAT_FILES, check_teacher
 from clinquant.lab.train import choose_architecture, initial_sha256, train
 
-CONTRACT = "uint8 RGB image [n, h, w, 3] in; float32 logits and class_map out. " + Card.limits
-
 
 def build(options: BuildOptions, out: Path | str, narrator: Narrator | None = None, *, command: str = "") -> Evidence:
     """All steps, in `out`; what was done before with the same inputs is kept.
@@ -82,6 +81,15 @@ def build(options: BuildOptions, out: Path | str, narrator: Narrator | None = No
 
 def prepare(run: Run, options: BuildOptions, command: str = "") -> None:
     """Read, audit, split and plan; checks what can be checked before any long work."""
+    check_options(options)
+    run_read(run, options)
+    run_audit(run, options)
+    run_split(run, options)
+    run_plan(run, options, command)
+
+
+def check_options(options: BuildOptions) -> None:
+    """Raises ClinquantError where a choice is impossible, whatever the images are."""
     parse_rule(options.threshold)
     check_bits(options.bits)
     check_recipe(options.recipe, options.bits)
@@ -98,10 +106,6 @@ def prepare(run: Run, options: BuildOptions, command: str = "") -> None:
         find_architecture(options.arch)
     for name in options.tests:
         reader_for(name)
-    run_read(run, options)
-    run_audit(run, options)
-    run_split(run, options)
-    run_plan(run, options, command)
 
 
 def run_read(run: Run, options: BuildOptions) -> Study:

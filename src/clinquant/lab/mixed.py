@@ -17,9 +17,11 @@ from clinquant.core.graph import Network
 from clinquant.edge.bench import bench
 from clinquant.edge.runtimes import runtime_module
 from clinquant.evidence.reliability import divergence, nll
+from clinquant.lab.export.builder import CONTRACT
 from clinquant.lab.export.integer import export_integer
 from clinquant.lab.options import BuildOptions
 from clinquant.lab.quantize.allocate import Option, allocate
+from clinquant.lab.quantize.fake_quant import METHODS
 from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.model import Calibration, Model
 from clinquant.lab.quantize.observers import MSE, Histogram, MinMax, Observer
@@ -137,9 +139,9 @@ def mix(
         widths, chosen = widths_under(measured.options, sum(layer[0].bytes for layer in measured.options.values()))
     else:
         limit = asked.max_bytes
-        widths, chosen = widths_under(measured.options, limit, lambda found: len(_exported(seen, calibration, found)), limit)
+        widths, chosen = widths_under(measured.options, limit, lambda found: len(exported(seen, calibration, found, asked.recipe)), limit)
     if asked.max_ms is not None:
-        check_time(_exported(seen, calibration, widths), model.card.preprocess.size, asked.max_ms)
+        check_time(exported(seen, calibration, widths, asked.recipe), model.card.preprocess.size, asked.max_ms)
     return Mixed(widths=widths, table=table_of(model.traced, measured.options, chosen, measured.losses))
 
 
@@ -157,11 +159,16 @@ def check_time(file: bytes, size: int, limit: float) -> None:
         )
 
 
-def _exported(seen: Model, calibration: Calibration, widths: Widths) -> bytes:
-    """The integer file at those widths."""
-    quantized = PutOnGrids(MinMax())(replace(seen, widths=widths), calibration).quantized("minmax")
+def exported(seen: Model, calibration: Calibration, widths: Widths, recipe: str = "auto") -> bytes:
+    """The integer file at those widths, as large as the one that `recipe` will leave: odd codes are looked up, by a node a layer."""
+    put = PutOnGrids(MinMax())(replace(seen, widths=widths), calibration)
+    if recipe in METHODS and METHODS[recipe].weight == "dorefa":
+        narrow = {name: grid for name, grid in put.weights.items() if widths.of_weight(name) < WHOLE}
+        odd = {name: replace(grid, spec=replace(grid.spec, odd=True, narrow=False)) for name, grid in narrow.items()}
+        put = replace(put, weights={**put.weights, **odd})
     with tempfile.TemporaryDirectory() as folder:
-        return export_integer(lower(quantized), Path(folder) / "integer.onnx").read_bytes()
+        path = export_integer(lower(put.quantized("minmax")), Path(folder) / "integer.onnx", description=CONTRACT)
+        return path.read_bytes()
 
 
 def _kept(place: Path, key: str) -> Measured | None:
@@ -246,19 +253,26 @@ def widths_under(
         chosen = allocate(options, budget)
         if chosen is None:
             break
-        widths = Widths(
-            weight={name: option.weight for name, option in chosen.items()},
-            activation={name: option.activation for name, option in chosen.items()},
-        )
+        widths = _widths(chosen)
         if file_bytes is None or (excess := file_bytes(widths) - limit) <= 0:
             return widths, chosen
         budget -= excess
     narrowest = {name: layer[-1] for name, layer in options.items()}
-    least = sum(option.bytes for option in narrowest.values())
+    widths = _widths(narrowest)
+    least = file_bytes(widths) if file_bytes else sum(option.bytes for option in narrowest.values())
+    if least <= limit:
+        return widths, narrowest
     raise ClinquantError(
         "budget-unreachable",
-        f"no widths fit the budget: the inner layers' weights alone take {least} bytes at their narrowest.",
-        fix="give a larger --max-bytes, or a smaller --arch.",
+        f"no widths fit {limit} bytes: with every inner layer at its narrowest the integer file takes {least}.",
+        fix=f"give --max-bytes {least} or more, or a smaller --arch.",
+    )
+
+
+def _widths(chosen: Mapping[str, Option]) -> Widths:
+    return Widths(
+        weight={name: option.weight for name, option in chosen.items()},
+        activation={name: option.activation for name, option in chosen.items()},
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from clinquant.core.artifact import read_json
 from clinquant.core.errors import ClinquantError
-from clinquant.lab.build import STEPS, prepare, run_plan
+from clinquant.lab.build import STEPS, check_options, prepare, run_plan
 from clinquant.lab.options import BuildOptions
 from clinquant.lab.planning import Plan
 from clinquant.lab.run import Narrator, Run
@@ -32,7 +32,7 @@ def take_step(step: str, out: Path, changes: Mapping[str, Any], narrator: Narrat
         changes: options to change from the plan's; the plan is made anew with them.
 
     Raises:
-        ClinquantError: `run-missing` when `out` is no run, and whatever the step raises.
+        ClinquantError: `run-missing` when `out` is no run, as `check_options` before anything is written, and whatever the step raises.
     """
     run = Run(out, narrator)
     if not run.path("plan.json").exists():
@@ -43,9 +43,16 @@ def take_step(step: str, out: Path, changes: Mapping[str, Any], narrator: Narrat
         )
     with run.locked():
         options = plan_of(run).options
-        if changes and (changed := replace(options, **changes)) != options:
+        if changes and (changed := changed_options(options, changes)) != options:
+            check_options(changed)
             options = run_plan(run, changed, command).options
         return STEPS[step](run, options)
+
+
+def changed_options(options: BuildOptions, changes: Mapping[str, Any]) -> BuildOptions:
+    """`options` with `changes`; a budget goes with the widths that it was given for."""
+    dropped = {"max_bytes": None, "max_ms": None} if changes.get("bits", "auto") != "auto" else {}
+    return replace(options, **(dropped | dict(changes)))
 
 
 def plan_of(run: Run) -> Plan:

@@ -11,11 +11,16 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from clinquant.core.artifact import write_bytes
+from clinquant.core.card import Card
 from clinquant.edge.resize import IR_VERSION, OPSET, resize_node
 
 MICROSOFT = "com.microsoft"
 PACKED = {4: (TensorProto.INT4, 21, 10), 2: (TensorProto.INT2, 25, 13)}
 """Bits -> element type, and the opset and IR version that brought it."""
+
+
+CONTRACT = "uint8 RGB image [n, h, w, 3] in; float32 logits and class_map out. " + Card.limits
+"""What every shipped file says of itself."""
 
 
 class GraphBuilder:
