@@ -234,6 +234,7 @@ def test_what_is_out_of_scope_is_told_by_the_same_distance(browser: Any, tmp_pat
             page.set_input_files("input[type=file][multiple]", tmp_path / "picture.png")
             page.wait_for_selector(".decision")
             assert ("OUT OF SCOPE" in page.inner_text(".decision")) == outside
+            assert (page.query_selector(".statement") is None) == outside, "what was tested says nothing of such a picture"
             assert (page.query_selector(".bars") is None) == (page.query_selector(".frame canvas") is None) == outside
         page.context.close()
 

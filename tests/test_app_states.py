@@ -182,6 +182,8 @@ def test_every_kind_of_bundle_opens_and_answers_as_here(context: Any, tmp_path: 
         found = np.frombuffer(bytes.fromhex(ask(page, encoded)["logits"]), np.float32)
         page.evaluate("location.hash = '#/evidence'")
         words = page.inner_text("main")
+        page.evaluate("location.hash = '#/settings'")
+        assert ("equal bit for bit" in page.inner_text("main")) == (kind != "transformer")
     portable = kind == "mixed widths"
     assert f"Same output bits on every device\n{'yes' if portable else 'no; this device gave the known answers'}" in words
     if kind == "transformer":

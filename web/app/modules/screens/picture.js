@@ -125,7 +125,7 @@ function card(item) {
     el(
       "div",
       { class: `card ${item.state}` },
-      el("span", { class: "card-words" }, el("span", {}, mark, words), el("span", { class: "quiet" }, name)),
+      el("span", { class: "card-words" }, el("span", { class: "mark" }, mark, el("span", {}, words)), el("span", { class: "quiet" }, name)),
     ),
   );
 }

@@ -67,7 +67,7 @@ function result(context, kept, picture, { old = false, notKept }) {
         old && kept.bundle_version !== context.opened.manifest.bundle_version
           ? el("p", { class: "note" }, t("result.other-bundle", { version: kept.bundle_version }))
           : null,
-        shortStatement(context.opened),
+        kept.answer.outOfScope ? el("p", {}, el("a", { href: "#/evidence" }, t("evidence.more"))) : shortStatement(context.opened),
         el(
           "p",
           { class: "buttons" },
@@ -206,7 +206,7 @@ function overlay(kept, frame, aspect) {
 function refusedPicture(item) {
   return el(
     "div",
-    {},
+    { class: "stack" },
     el("div", { class: "decision stopped", role: "alert" }, icon("stop"), el("p", {}, t(`refused.${item.code}`, item.values))),
     el("p", { class: "buttons" }, el("a", { class: "button", href: "#/picture" }, icon("picture"), t("result.next"))),
   );

@@ -84,7 +84,7 @@ function checked({ app, manifest, replayed, milliseconds, threads }) {
     {},
     facts([
       [t("checked.files"), number(Object.keys(manifest.files).length)],
-      [t("checked.golden"), number(replayed)],
+      [t(app.golden_tolerance === null ? "checked.golden" : "checked.golden-near"), number(replayed)],
       [t("checked.time"), `${number(milliseconds / 1000, 1)} s`],
       [t("checked.runtime"), `${app.runtime}, ${number(threads)}`],
       [t("checked.release"), app.release.slice(0, 16)],
