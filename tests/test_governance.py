@@ -6,9 +6,10 @@ import dataclasses
 
 import pytest
 
+from clinquant.evidence.summary import ordinal
 from clinquant.report.page import render
 from clinquant.report.sections.change import change
-from clinquant.report.sections.checklist import CLAIM, GUIDELINES, TRIPOD, checklists, facts
+from clinquant.report.sections.checklist import CLAIM, GUIDELINES, STARD, TRIPOD, checklists, facts
 from sample_report import sample
 
 PARTS = ("evidence", "audit", "study", "split", "plan")
@@ -21,14 +22,28 @@ def made() -> dict[str, object]:
 def test_every_item_is_answered_or_left_to_a_person() -> None:
     arguments = made()
     known = facts(*(arguments[name] for name in PARTS))  # type: ignore[arg-type]
-    assert [number for number, _, _ in CLAIM] == [str(i) for i in range(1, 45)]
-    assert TRIPOD[-1][0] == "27"
+    assert [item.number for item in CLAIM] == [str(i) for i in range(1, 45)]
+    assert (len(STARD), len(TRIPOD)) == (48, 52)  # rows of 40 and 27 numbered items
+    for items, last in ((STARD, 40), (TRIPOD, 27)):
+        assert list(dict.fromkeys(int(item.number.rstrip("abcdefg")) for item in items)) == list(range(1, last + 1))
     for name, items in GUIDELINES.items():
-        assert {fact for _, _, fact in items if fact} <= known.keys(), name
+        assert {item.fact for item in items if item.fact} <= known.keys(), name
     for found, items in zip(checklists(*(arguments[name] for name in PARTS)), GUIDELINES.values(), strict=True):  # type: ignore[arg-type]
         left = [part for part in found.by_person.split("; ") if part]
         assert len(found.grid.rows) == found.answered and found.answered + len(left) == found.total == len(items)
-        assert any("funding" in part for part in left) or found.name == "TRIPOD+AI"
+        assert any("funding" in part for part in left)
+        assert found.in_part == sum(bool(row[3]) for row in found.grid.rows) > 0
+
+
+def test_a_test_set_that_was_read_before_is_not_called_unread() -> None:
+    arguments = made()
+    evidence = arguments["evidence"]
+    once = render(**arguments)  # type: ignore[arg-type]
+    again = dataclasses.replace(evidence, test=dataclasses.replace(evidence.test, reads=3))  # type: ignore[attr-defined, type-var]
+    page = render(**(arguments | {"evidence": again}))  # type: ignore[arg-type]
+    assert "before the test set was read" in once and "before the test set was read" not in page
+    assert page.count("its 3rd on this account") >= 3
+    assert [ordinal(i) for i in (1, 2, 3, 4, 11, 21, 112)] == ["1st", "2nd", "3rd", "4th", "11th", "21st", "112th"]
 
 
 def test_answers_carry_the_runs_own_numbers() -> None:

@@ -8,6 +8,7 @@ from clinquant.core.card import Card
 from clinquant.edge.speed import TABLET, speeds
 from clinquant.evidence.claims import Finding
 from clinquant.evidence.evidence import Evidence, Pair, TestSet
+from clinquant.evidence.summary import before_reading
 
 
 def model_card(card: Card, evidence: Evidence) -> str:
@@ -83,7 +84,7 @@ def _factors(evidence: Evidence) -> Iterator[str]:
 
 def _metrics(evidence: Evidence) -> Iterator[str]:
     claims = [claim for claim in evidence.claims if claim.role == "primary"]
-    yield f"Written down before the test set was read (sha256 `{evidence.claims_sha256}`):"
+    yield f"Written down {before_reading(evidence.test.reads)} (sha256 `{evidence.claims_sha256}`):"
     yield ""
     for claim in claims:
         about = f" ({claim.class_name})" if claim.class_name else ""

@@ -67,3 +67,20 @@ def _name(finding: Finding) -> str:
 def _plural(finding: Finding) -> str:
     noun, *rest = finding.unit.split(" ", 1)
     return " ".join([f"{noun}s", *rest])
+
+
+def before_reading(reads: int) -> str:
+    """Whether claims were written before the test set was seen at all."""
+    if reads <= 1:
+        return "before the test set was read"
+    return f"before this reading of the test set, which was its {ordinal(reads)} on this account: only the first was blind"
+
+
+def ordinal(number: int) -> str:
+    """A place in a row.
+
+    >>> ordinal(1), ordinal(2), ordinal(3), ordinal(11), ordinal(22)
+    ('1st', '2nd', '3rd', '11th', '22nd')
+    """
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"

@@ -17,6 +17,7 @@ from clinquant.data.study import Study
 from clinquant.evidence.chance import no_better_than_chance
 from clinquant.evidence.claims import Role
 from clinquant.evidence.evidence import Evidence
+from clinquant.evidence.summary import before_reading
 from clinquant.report.sections.audit import finds, power_rows
 from clinquant.report.sections.change import change
 from clinquant.report.sections.checklist import checklists
@@ -79,6 +80,7 @@ def render(
             style_hash=_style_hash(style),
             notice=RESEARCH_USE,
             outcome=outcome(evidence),
+            before=before_reading(evidence.test.reads),
             chance=no_better_than_chance(predictions["float"]),
             test_set=test_set(evidence.test),
             reads=reads(evidence.test.reads),

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from clinquant.data.split import Split
 from clinquant.evidence.claims import Claim
 from clinquant.evidence.evidence import Evidence
+from clinquant.evidence.summary import before_reading
+from clinquant.report.sections.checklist import performance
 from clinquant.report.sections.provenance import Row
 from clinquant.report.sections.stress import worst
 from clinquant.report.wording import VERDICTS, counted, megabytes, metric_name, milliseconds, percent, rate, significant
@@ -54,7 +56,7 @@ def _protocol(evidence: Evidence, split: Split) -> Sequence[tuple[str, str]]:
     return (
         ("Data", f"{split.rule} Test set sha256 {evidence.test.sha256}."),
         ("Acceptance", f"Every one of: {', '.join(_claim(claim) for claim in primary)}." if primary else "No primary claim."),
-        ("Fixed beforehand", f"Claims and margins, sha256 {evidence.claims_sha256}, before the test set was read."),
+        ("Fixed beforehand", f"Claims and margins, sha256 {evidence.claims_sha256}, {before_reading(evidence.test.reads)}."),
         ("Test set read", f"{counted(evidence.test.reads, 'time')} on this account."),
         (
             "How it is carried out",
@@ -71,7 +73,7 @@ def _claim(claim: Claim) -> str:
 
 def _impact(evidence: Evidence) -> Sequence[tuple[str, str]]:
     return (
-        ("Outcome", f"{VERDICTS[evidence.verdict]}. The test set is {counted(evidence.test.images, 'image')}."),
+        ("Outcome", f"{VERDICTS[evidence.verdict]} on {counted(evidence.test.images, 'image')}: {performance(evidence)}."),
         ("Benefit", _benefit(evidence)),
         ("Risk", _risk(evidence)),
         ("What holds it", _held(evidence)),
