@@ -131,6 +131,14 @@ def test_json_is_one_versioned_object(folder: Path, capsys: pytest.CaptureFixtur
         assert captured.err == ""
 
 
+def test_every_method_is_told_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["methods", "--json"]) == 0
+    kinds = {kind: names for kind, names in json.loads(capsys.readouterr().out).items() if isinstance(names, dict)}
+    assert "fake quantizers of weights" in kinds and not [
+        (kind, name) for kind, names in kinds.items() for name, says in names.items() if not says
+    ]
+
+
 def test_predict_says_class_probability_and_refer(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["predict", str(folder / "bundle"), str(folder / "pictures" / "*" / "*0.png")]) == 0
     head, bright, dark = capsys.readouterr().out.splitlines()

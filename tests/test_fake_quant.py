@@ -21,8 +21,8 @@ from clinquant.core.affine import QParams, TensorSpec, quantize
 from clinquant.lab.quantize.fake_quant import ACTIVATION_QUANTIZERS, LSQ, METHODS, WEIGHT_QUANTIZERS, DoReFa, FakeQuantizer, MovingMinMax
 from clinquant.lab.quantize.fake_quant.affine import codes
 from clinquant.lab.quantize.fake_quant.lsq_plus import three_sigma_step
+from clinquant.lab.quantize.fake_quant.minmax import MOMENTUM
 from clinquant.lab.quantize.fake_quant.pact import DECAY
-from clinquant.lab.quantize.fake_quant.ste import MOMENTUM
 
 BITS = range(2, 9)
 values = st.lists(st.floats(-50, 50, width=32), min_size=1, max_size=40)
@@ -311,7 +311,7 @@ def test_methods_are_pairs_of_what_is_listed() -> None:
     assert {method.activation for method in METHODS.values()} == set(ACTIVATION_QUANTIZERS)
 
 
-@pytest.mark.parametrize("name", ["dorefa", "lsq", "lsq_plus", "pact", "ste"])
+@pytest.mark.parametrize("name", ["dorefa", "lsq", "lsq_plus", "minmax", "pact"])
 def test_the_four_numbers_in_each_docstring(name: str) -> None:
     outcome = doctest.testmod(importlib.import_module(f"clinquant.lab.quantize.fake_quant.{name}"))
     assert outcome.attempted and not outcome.failed

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from clinquant.cli.main import run
 from clinquant.lab.options import BuildOptions
@@ -73,6 +75,17 @@ def begun(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("begun") / "run"
     assert run(["split", str(pictures), "--out", str(out), *CHOICES]) == 0
     return out
+
+
+def test_a_weight_that_is_not_finite_is_told_by_its_layer(begun: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "--out", str(begun)]) == 0
+    file = begun / "float.safetensors"
+    tensors = load_file(file)
+    tensors["layer2.1.conv1.weight"][0, 0, 0, 0] = np.nan
+    save_file(tensors, file)
+    capsys.readouterr()
+    assert run(["quantize", "--out", str(begun)]) == 2
+    assert "error[weights-nan]: layer2.1.conv1: its weight is not finite" in capsys.readouterr().err
 
 
 def test_a_budget_goes_with_the_widths_that_it_was_for() -> None:

@@ -11,7 +11,7 @@ REGISTRIES = {
     "architectures (--arch)": ("clinquant.lab.architectures", "ARCHITECTURES"),
     "widths (--bits)": ("clinquant.lab.quantize.widths", "BITS"),
     "recipes (--recipe)": ("clinquant.lab.quantize.recipes", "SENTENCES"),
-    "targets (--target)": ("clinquant.lab.quantize.target", "TARGETS"),
+    "targets (--target)": ("clinquant.lab.quantize.target", "NOTES"),
     "observers": ("clinquant.lab.quantize.observers", "OBSERVERS"),
     "fake quantizers of activations": ("clinquant.lab.quantize.fake_quant", "ACTIVATION_QUANTIZERS"),
     "fake quantizers of weights": ("clinquant.lab.quantize.fake_quant", "WEIGHT_QUANTIZERS"),

@@ -52,6 +52,7 @@ from clinquant.lab.prove import FILES, Trials, kept_tables, prove, units_by_clas
 from clinquant.lab.quantize.fold import fold_batch_norm
 from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.quantized import QuantizedNetwork
+from clinquant.lab.quantize.recipes import check_finite
 from clinquant.lab.quantize.target import PORTABLE, find_target
 from clinquant.lab.quantize.trace import trace
 from clinquant.lab.quantize.widths import check_bits
@@ -224,7 +225,9 @@ def run_quantize(run: Run, options: BuildOptions) -> QuantizedNetwork:
     def make() -> None:
         study, parts, classifier = study_of(run), split_of(run), Classifier.load(run.directory)
         preprocess = classifier.card.preprocess
-        folded = fold_batch_norm(trace(classifier.module, classifier.card.preprocess.size))
+        traced = trace(classifier.module, classifier.card.preprocess.size)
+        check_finite(traced)
+        folded = fold_batch_norm(traced)
         model = export_float(folded, preprocess, run.path("work/float.onnx"))
         baseline = _predict_tune(run, model, study, parts, run.path(tables["float"]), "float")
         climbed = climb(run, options, classifier, study, parts, baseline)

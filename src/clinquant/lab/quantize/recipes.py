@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from clinquant.core.errors import ClinquantError
+from clinquant.core.graph import Network
 from clinquant.lab.classifier import Classifier
 from clinquant.lab.quantize.gates import with_gates
 from clinquant.lab.quantize.model import Calibration, Model, Pass
@@ -73,6 +74,15 @@ def begin(classifier: Classifier, bits: str, *, widths: Widths | None = None, ta
         raise ClinquantError(
             "operator-unsupported", f"{network.output.name} is the only layer.", fix="put a convolution or a hidden layer before it."
         )
+    check_finite(network)
+    found = widths_of(bits, network) if widths is None else widths
+    target.check(found)
+    card = replace(classifier.card, bits=bits, target=target.name, portable=target.portable)
+    return Model(traced=network, network=network, card=card, target=target, widths=found)
+
+
+def check_finite(network: Network) -> None:
+    """Raises ClinquantError `weights-nan`, naming the first layer with a number that is not finite."""
     for node in network:
         for role, array in node.params.items():
             if not np.isfinite(array).all():
@@ -81,10 +91,6 @@ def begin(classifier: Classifier, bits: str, *, widths: Widths | None = None, ta
                     f"{node.name}: its {role} is not finite.",
                     fix="train again, with a lower learning rate or another --seed.",
                 )
-    found = widths_of(bits, network) if widths is None else widths
-    target.check(found)
-    card = replace(classifier.card, bits=bits, target=target.name, portable=target.portable)
-    return Model(traced=network, network=network, card=card, target=target, widths=found)
 
 
 def run_recipes(model: Model, calibration: Calibration, recipes: Mapping[str, tuple[Pass, ...]]) -> dict[str, Model]:

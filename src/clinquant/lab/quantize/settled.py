@@ -18,7 +18,7 @@ from clinquant.core.affine import QParams
 from clinquant.core.graph import Network, Node
 from clinquant.lab.quantize.execute import RULES
 from clinquant.lab.quantize.fake_quant.affine import broadcast, codes, inside
-from clinquant.lab.quantize.fake_quant.ste import through
+from clinquant.lab.quantize.fake_quant.minmax import through
 from clinquant.lab.quantize.grids import grid_of, watch_points
 from clinquant.lab.quantize.model import Model
 from clinquant.lab.quantize.quantized import QuantizedNetwork

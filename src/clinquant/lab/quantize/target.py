@@ -51,26 +51,32 @@ def _signed(bits: int) -> TensorSpec:
     return TensorSpec(bits=bits, signed=True, symmetric=True, narrow=True, axis=0)
 
 
+NOTES: dict[str, str] = {
+    "portable": "uint8 activations, 7-bit weights: the same bits everywhere, as 16-bit sums cannot overflow (2 x 255 x 63 < 2^15).",
+    "x86-vnni": "full 8-bit weights, for x86 with VNNI (AVX512-VNNI, AVX-VNNI, AMX); other numbers on x86 without it.",
+    "arm-dotprod": "full 8-bit weights, for ARM with dot products (ARMv8.2 and later); other numbers on x86 without VNNI.",
+}
+"""What each target costs and gains, in a sentence."""
+
 PORTABLE = Target(
     name="portable",
     weight=_signed(7),
     activation=TensorSpec(bits=8),
-    note="uint8 activations, 7-bit weights in int8: the same bits on every processor, because 16-bit sums of pairs cannot saturate "
-    "(2 x 255 x 63 < 2^15).",
+    note=NOTES["portable"],
 )
 
 X86_VNNI = Target(
     name="x86-vnni",
     weight=_signed(8),
     activation=TensorSpec(bits=8),
-    note="full 8-bit weights, for x86 with VNNI (AVX512-VNNI, AVX-VNNI, AMX); other numbers on x86 without it.",
+    note=NOTES["x86-vnni"],
 )
 
 ARM_DOTPROD = Target(
     name="arm-dotprod",
     weight=_signed(8),
     activation=TensorSpec(bits=8),
-    note="full 8-bit weights, for ARM with dot products (ARMv8.2 and later); other numbers on x86 without VNNI.",
+    note=NOTES["arm-dotprod"],
 )
 
 TARGETS: dict[str, Target] = {"portable": PORTABLE, "x86-vnni": X86_VNNI, "arm-dotprod": ARM_DOTPROD}

@@ -11,9 +11,9 @@ from clinquant.core.affine import TensorSpec
 from clinquant.lab.quantize.fake_quant.dorefa import MOST_BITS, DoReFa
 from clinquant.lab.quantize.fake_quant.lsq import LSQ
 from clinquant.lab.quantize.fake_quant.lsq_plus import LSQPlus, three_sigma
+from clinquant.lab.quantize.fake_quant.minmax import MinMax, MovingMinMax
 from clinquant.lab.quantize.fake_quant.pact import PACT
 from clinquant.lab.quantize.fake_quant.quantizer import FakeQuantizer
-from clinquant.lab.quantize.fake_quant.ste import MinMax, MovingMinMax
 
 ActivationStart = Callable[[Tensor, int, int], FakeQuantizer]
 """(initial step, lowest and highest code less the zero point) -> the quantizer."""

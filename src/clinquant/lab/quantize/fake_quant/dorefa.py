@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from clinquant.lab.quantize.fake_quant.affine import codes
+from clinquant.lab.quantize.fake_quant.minmax import through
 from clinquant.lab.quantize.fake_quant.quantizer import FakeQuantizer
-from clinquant.lab.quantize.fake_quant.ste import through
 
 MOST_BITS = 6
 """Odd codes of k bits reach 2^k - 1, and a 7-bit weight 63."""
