@@ -157,8 +157,17 @@ def test_the_app_runs_what_the_bundle_holds_for_a_browser(packed: Path, tmp_path
     need_app()
     app = write_app(packed, tmp_path / "app")
     assert app.model == "bundle/model.wasm.onnx" and "bundle/model.onnx" not in app.files
+    assert not (tmp_path / "app" / "bundle" / "model.onnx").exists()
     assert app.files[app.model] == read_manifest(packed).files["model.wasm.onnx"]
     assert read_manifest(tmp_path / "app" / "bundle") == read_manifest(packed)
+
+
+def test_no_table_of_test_cases_leaves_with_the_app(packed: Path, tmp_path: Path) -> None:
+    need_app()
+    app = write_app(packed, tmp_path / "app")
+    assert (packed / "predictions.csv").exists() and not list((tmp_path / "app").rglob("*.csv"))
+    left = {name for name in read_manifest(packed).files if f"bundle/{name}" not in app.files}
+    assert left == {name for name in read_manifest(packed).files if name.endswith(".csv")} | {"model.onnx"}
 
 
 def test_a_bundle_from_before_is_refused_with_what_to_do(packed: Path, tmp_path: Path) -> None:

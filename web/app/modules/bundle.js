@@ -7,6 +7,9 @@ import { sha256 } from "./sha256.js";
 const REQUIRED = ["card.json", "model.onnx", "evidence.json", "predictions.csv", "golden.npz", "README.md"];
 const NEEDED = ["card.json", "evidence.json", "golden.npz"];
 
+/** Tables of test cases, which `clinquant app` leaves out. */
+const TABLES = ".csv";
+
 /** Of these a browser fetches the one that `app.json` names. */
 export const MODELS = ["model.onnx", "model.wasm.onnx"];
 
@@ -24,7 +27,7 @@ export async function openBundle(app, base, progress) {
   }
   const model = app.model.replace(/^bundle\//, "");
   if (!MODELS.includes(model) || !(model in manifest.files)) throw new Refusal("missing", { file: app.model });
-  const names = Object.keys(manifest.files).filter((name) => name === model || !MODELS.includes(name));
+  const names = Object.keys(manifest.files).filter((name) => name === model || !(MODELS.includes(name) || name.endsWith(TABLES)));
   /** @type {Record<string, Uint8Array<ArrayBuffer>>} */
   const kept = {};
   for (const [index, name] of names.entries()) {

@@ -27,6 +27,8 @@ STATIC = Path(__file__).with_name("static")
 NAME = "app.json"
 KIND = "app"
 WORKER = "sw.js"
+TABLES = ".csv"
+"""Tables of test cases, for recomputing the evidence: no tablet needs them, and an app may stand on a public server."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,7 @@ class App:
         runtime: what runs the model in the browser.
         bundle_version, bundle_created, manifest_sha256: of the bundle that is shown.
         model: the file that is run: `bundle/model.onnx`, or `bundle/model.wasm.onnx`, the same integers as a browser computes them
-            faster; the other is then not fetched.
+            faster; the other is then not in the folder.
         optimise: whether the runtime may rewrite the model's graph.
         architecture: of the network.
         percent_of_float: what the network's integer file was measured to take in a browser, in percent of its float file's time; None
@@ -86,7 +88,7 @@ def write_app(bundle: Path, out: Path) -> App:
     with writing_to(out):
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.copytree(STATIC, fresh)
-        for name in (*opened.manifest.files, MANIFEST):
+        for name in (*_read_there(opened), MANIFEST):
             (fresh / "bundle" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(opened.path / name, fresh / "bundle" / name)
         app = _describe(opened, fresh)
@@ -100,8 +102,7 @@ def write_app(bundle: Path, out: Path) -> App:
 
 def _describe(bundle: Bundle, folder: Path) -> App:
     model = f"bundle/{bundle.browser_model.name}"
-    names = [path.relative_to(folder).as_posix() for path in _files(folder)]
-    files = {name: _entry(folder / name) for name in names if name != "bundle/model.onnx" or name == model}
+    files = {path.relative_to(folder).as_posix(): _entry(path) for path in _files(folder)}
     measured = speeds().get(bundle.card.architecture)
     described = App(
         release="",
@@ -120,6 +121,12 @@ def _describe(bundle: Bundle, folder: Path) -> App:
     )
     values = {name: getattr(described, name) for name in described.__dataclass_fields__} | {"release": sha256_json(described)}
     return App(**values)
+
+
+def _read_there(bundle: Bundle) -> list[str]:
+    """The bundle's files that a browser reads: of the models the one that it runs, and no table of test cases."""
+    other = {"model.onnx", bundle.browser_model.name} - {bundle.browser_model.name}
+    return [name for name in bundle.manifest.files if name not in other and not name.endswith(TABLES)]
 
 
 def _precached(app: App, file: Path) -> dict[str, object]:

@@ -74,7 +74,7 @@ function offer(app, said) {
 }
 
 /** @param {Opened} opened */
-function checked({ app, manifest, replayed, milliseconds, threads }) {
+function checked({ app, replayed, milliseconds, threads }) {
   const storage = el("p", { class: "quiet" });
   void navigator.storage
     ?.estimate?.()
@@ -83,7 +83,7 @@ function checked({ app, manifest, replayed, milliseconds, threads }) {
     "div",
     {},
     facts([
-      [t("checked.files"), number(Object.keys(manifest.files).length)],
+      [t("checked.files"), number(Object.keys(app.files).filter((name) => name.startsWith("bundle/")).length)],
       [t(app.golden_tolerance === null ? "checked.golden" : "checked.golden-near"), number(replayed)],
       [t("checked.time"), `${number(milliseconds / 1000, 1)} s`],
       [t("checked.runtime"), `${app.runtime}, ${number(threads)}`],
