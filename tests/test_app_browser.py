@@ -21,6 +21,7 @@ from clinquant.edge.answer import answer_one
 from clinquant.edge.app.write import write_app
 from clinquant.edge.bundle import Bundle
 from clinquant.edge.runtimes.onnxruntime import load
+from test_app_access import violations
 from test_scope import fitted, smooth
 from tiny_bundle import write_pictures
 
@@ -234,6 +235,9 @@ def test_what_is_out_of_scope_is_told_by_the_same_distance(browser: Any, tmp_pat
             page.set_input_files("input[type=file][multiple]", tmp_path / "picture.png")
             page.wait_for_selector(".decision")
             assert ("OUT OF SCOPE" in page.inner_text(".decision")) == outside
+            for theme in ("light", "dark"):
+                page.emulate_media(color_scheme=theme)
+                assert violations(page) == [], theme
             assert (page.query_selector(".statement") is None) == outside, "what was tested says nothing of such a picture"
             assert (page.query_selector(".bars") is None) == (page.query_selector(".frame canvas") is None) == outside
         page.context.close()
