@@ -40,7 +40,7 @@ def _speed(architecture: str) -> str:
         return ""
     speed, tablet = measured[architecture], measured[TABLET]
     times = f"{speed.browser:.2f} of its float file's time, {speed.browser_ms:.0f} ms"
-    text = f"{architecture} in 8 bits took {times} in a browser (clinquant methods)\n"
+    text = f"{architecture} in 8 bits at {speed.size} px took {times} in a browser (clinquant methods)\n"
     if speed.browser > 1:
         text += "warning: integers are slower than float in a browser for this network\n"
     if speed.size == tablet.size and speed.browser_ms > tablet.browser_ms:

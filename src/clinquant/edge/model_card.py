@@ -46,7 +46,8 @@ def _browser(card: Card, evidence: Evidence) -> Iterator[str]:
     found, speed = evidence.browser, speeds().get(card.architecture)
     if speed is not None:
         default = "the tablet's default network" if card.architecture == TABLET else f"the tablet's default network is {TABLET}"
-        yield f"- On a tablet: {card.architecture} in 8 bits took {speed.browser:.2f} of its float file's time in a browser; {default}"
+        took = f"took {speed.browser:.2f} of its float file's time in a browser"
+        yield f"- On a tablet: {card.architecture} in 8 bits at {speed.size} px {took}; {default}"
     if found is None:
         return
     facts = evidence.files["browser"]
