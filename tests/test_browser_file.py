@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from app_bundle import write_integer_bundle
 from clinquant.core.errors import ClinquantError
 from clinquant.data.read import read_study
 from clinquant.data.study import Study
-from clinquant.edge.browser_model import BrowserModel
+from clinquant.edge.browser_model import BrowserModel, write_browser_model
 from clinquant.edge.kernels import BOUND
 from clinquant.edge.predict import predict_fresh
+from clinquant.edge.runtimes.onnxruntime import load
 from clinquant.lab import browser_file
 from clinquant.lab.browser_file import prove_browser_file
+from clinquant.lab.mixed import exported
+from clinquant.lab.quantize.model import Calibration
+from clinquant.lab.quantize.passes import Calibrate, FoldBatchNorm
+from clinquant.lab.quantize.recipes import begin
 from clinquant.lab.run import Run
+from test_exactness import classifier, images
 from tiny_bundle import write_pictures
+
+FLOAT, INT8, UINT8 = TensorProto.FLOAT, TensorProto.INT8, TensorProto.UINT8
+INT32, INT64 = TensorProto.INT32, TensorProto.INT64
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +59,23 @@ def test_it_answers_every_test_image_bit_for_bit(run: Run) -> None:
     found = prove_browser_file(run, {"test": (study, ids(study))})
     assert found is not None and (found.compared, found.differing, found.optimise) == (8, 0, False)
     assert found.in_float > 15 and 0 < found.largest_sum < BOUND
+
+
+@pytest.mark.parametrize("bits", ["w4a4", "w2a2"])
+def test_codes_without_a_zero_are_looked_up_before_the_browser_sees_them(bits: str, tmp_path: Path) -> None:
+    """As PACT leaves them: a Cast to indices and a table of odd numbers."""
+    source = classifier("resnet20")
+    pixels, calibration = images(28, 6, 2), Calibration(pixels=images(28, 8, 1), preprocess=source.card.preprocess)
+    seen = Calibrate()(FoldBatchNorm()(begin(source, bits), calibration), calibration)
+    model, out = tmp_path / "model.onnx", tmp_path / "browser.onnx"
+    model.write_bytes(exported(seen, calibration, seen.widths, "pact"))
+    made = write_browser_model(model, out)
+    assert made is not None
+    answers = [load(file, optimise=made.optimise).run(pixels).logits for file in (model, out)]
+    assert np.array_equal(*answers)
+    written = onnx.load(out)
+    assert not [node for node in written.graph.node if node.op_type in ("Cast", "Gather")]
+    assert {tensor.data_type for tensor in written.graph.initializer} <= {FLOAT, INT8, UINT8, INT32, INT64}
 
 
 def test_one_wrong_weight_is_found_and_stops_the_run(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

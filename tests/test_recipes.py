@@ -133,3 +133,14 @@ def test_the_layer_that_loses_most_is_named_with_its_reason() -> None:
     found = {loss.layer: loss for loss in worst_layers(rounded, images_, count=99)}[layer]
     assert "depthwise" in found.why and any("times the median" in why for why in found.why)
     assert layer in str(found)
+
+
+@pytest.mark.parametrize(("name", "function"), [("small_silu", "SiLU"), ("small_hard_swish", "hard-swish")])
+def test_what_stands_behind_a_layer_that_loses_is_named(name: str, function: str) -> None:
+    source = classifier(name)
+    calibration = Calibration(pixels=images(28, 8, 1), preprocess=source.card.preprocess)
+    rounded = run_recipes(begin(source, "w4a4"), calibration, {"mse": RECIPES["mse"]})["mse"]
+    found = {loss.layer: loss.why for loss in worst_layers(rounded, calibration, count=99)}
+    first = next(node.name for node in rounded.network if node.op == "conv")
+    assert f"before {function}" in found[first] and "squeeze-and-excitation" not in found[first]
+    assert name == "small_silu" or any("squeeze-and-excitation" in why for why in found.values())

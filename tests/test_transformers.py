@@ -19,19 +19,25 @@ from clinquant.core.preprocess import Preprocess
 from clinquant.core.reference import execute
 from clinquant.edge.integer_audit import integer_audit
 from clinquant.edge.runtimes.onnxruntime import load
+from clinquant.evidence.reliability import nll
 from clinquant.lab.classifier import Classifier
 from clinquant.lab.export.float import export_float
 from clinquant.lab.export.integer import export_integer
 from clinquant.lab.export.qdq import export_qdq
+from clinquant.lab.quantize.agreement import Agreement
 from clinquant.lab.quantize.execute import Executor, normalised
 from clinquant.lab.quantize.fold import fold_batch_norm
+from clinquant.lab.quantize.guidance import Learning
 from clinquant.lab.quantize.lower import lower
+from clinquant.lab.quantize.model import Calibration
+from clinquant.lab.quantize.passes import FineTune
 from clinquant.lab.quantize.quantize import quantize
 from clinquant.lab.quantize.quantized import QuantizedNetwork
-from clinquant.lab.quantize.recipes import RECIPES
+from clinquant.lab.quantize.recipes import RECIPES, begin, run_recipes
 from clinquant.lab.quantize.simulate import Simulation
 from clinquant.lab.quantize.trace import trace
 from networks import PooledTokens, SmallTransformer
+from small_training import spots
 from test_exactness import every_tensor, images
 
 SIZE = 28
@@ -137,3 +143,32 @@ def test_every_recipe_takes_tokens() -> None:
         expected = source.module(normalised(pixels, source.card.preprocess)).numpy()
     for recipe, made in quantize(source, images(SIZE, 8, 1), bits="w4a8", recipes=tuple(RECIPES)).items():
         assert (execute(lower(made), pixels)["logits"] - expected).std() < 0.5 * expected.std(), recipe
+
+
+@pytest.mark.parametrize("method", ["lsq", "lsq+"])
+def test_training_at_8_bits_takes_tokens_and_exports_what_it_learnt(method: str, tmp_path: Path) -> None:
+    source, (pixels, labels) = transformer("written_out"), spots(96, 1, SIZE)
+    calibration = Calibration(pixels=pixels[:32], preprocess=source.card.preprocess)
+    heard: list[Agreement] = []
+    three = np.where(np.arange(96) < 6, 2, labels)  # every class needs an image
+    training = FineTune(
+        train=(pixels, three),
+        tune=spots(32, 2, SIZE),
+        folder=tmp_path,
+        method=method,
+        learning=Learning(distillation=0.0),
+        epochs=8,
+        compared=heard.append,
+    )
+    start, seen, labels_of_seen = begin(source, "w8a8"), pixels[6:30], three[6:30]
+    made = run_recipes(start, calibration, {"trained": (*RECIPES["mse"], training)})["trained"]
+    before, after = ({node.name: node.params for node in model.network} for model in (start, made))
+    assert np.abs(after["attention.qkv"]["weight"] - before["attention.qkv"]["weight"]).max() > 1e-3
+    assert np.abs(after["norm1"]["gamma"] - before["norm1"]["gamma"]).max() > 1e-4
+    program = lower(made.quantized(method))
+    expected = execute(program, seen)["logits"]
+    answered = load(export_integer(program, tmp_path / "trained.onnx")).run(seen).logits
+    assert np.abs(answered - expected).max() < 0.2 * np.abs(expected).max()
+    assert heard[0].top1 > 0.9
+    untrained = execute(lower(run_recipes(start, calibration, {"mse": RECIPES["mse"]})["mse"].quantized("mse")), seen)["logits"]
+    assert nll(answered, labels_of_seen) < nll(untrained, labels_of_seen)

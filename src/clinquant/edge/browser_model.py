@@ -52,16 +52,25 @@ def write_browser_model(model: Path, out: Path) -> BrowserModel | None:
 
 
 def expand(model: onnx.ModelProto) -> bool:
-    """Makes packed initializers int8 in place, without the Casts that widened them; False where none is packed."""
+    """Makes packed initializers int8 in place, without what widened them, a Cast, or of odd codes a Cast and a look-up; False where none
+    is packed.
+    """
     graph = model.graph
-    packed = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type in PACKED}
-    casts = [node for node in graph.node if node.op_type == "Cast" and node.input[0] in packed]
-    for node in casts:
-        codes = numpy_helper.to_array(packed[node.input[0]]).astype(np.int8)
-        graph.initializer.append(numpy_helper.from_array(codes, node.output[0]))
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    packed = {name: tensor for name, tensor in constants.items() if tensor.data_type in PACKED}
+    look_ups = {node.input[1]: node for node in graph.node if node.op_type == "Gather" and node.input[0] in constants}
+    tables: set[str] = set()
+    for node in [node for node in graph.node if node.op_type == "Cast" and node.input[0] in packed]:
+        codes, last = numpy_helper.to_array(packed[node.input[0]]).astype(np.int8), node
+        if node.output[0] in look_ups:
+            last = look_ups[node.output[0]]
+            codes = numpy_helper.to_array(constants[last.input[0]])[codes]
+            tables.add(last.input[0])
+            graph.node.remove(last)
+        graph.initializer.append(numpy_helper.from_array(codes, last.output[0]))
         graph.node.remove(node)
-    for tensor in packed.values():
-        graph.initializer.remove(tensor)
+    for name in (*packed, *tables):
+        graph.initializer.remove(constants[name])
     for opset in model.opset_import:
         if packed and opset.domain in ("", "ai.onnx"):
             opset.version = min(opset.version, WIDE_OPSET)

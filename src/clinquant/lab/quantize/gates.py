@@ -51,6 +51,13 @@ def with_gates(network: Network) -> Network:
     return Network(nodes=tuple(nodes))
 
 
+def gated(network: Network, product: Node) -> str | None:
+    """The function, SiLU or hard-swish, that a product is: of a map and its own gate; None where it is another product."""
+    x, gate = product.inputs
+    own = network[gate].inputs == (x,)
+    return next((function for function, kind in GATES.items() if own and network[gate].op == kind), None)
+
+
 def settled_gates(network: Network, activations: Mapping[str, QParams], grid_of: Mapping[str, str], fixed: Set[str]) -> dict[str, QParams]:
     """New grids of sigmoids, hard sigmoids and what the latter read, so that they need no table; none of those in `fixed`."""
     grids, changed = dict(activations), dict[str, QParams]()

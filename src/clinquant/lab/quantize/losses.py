@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from clinquant.core.graph import Network, Node
 from clinquant.evidence.reliability import divergence
 from clinquant.lab.quantize.execute import RULES
+from clinquant.lab.quantize.gates import gated
 from clinquant.lab.quantize.grids import fusions, watch_points
 from clinquant.lab.quantize.lint import DEAD, UNEQUAL
 from clinquant.lab.quantize.model import Calibration, Model
@@ -106,4 +107,7 @@ def followers(network: Network, node: Node) -> list[str]:
     consumers = network.consumers()
     readers = consumers[fusions(network).get(node.name, node.name)]
     found = [f"before {FEW_CODES[reader.op]}" for reader in readers if reader.op in FEW_CODES]
-    return found + (["squeeze-and-excitation"] if any(reader.op == "mul" for reader in readers) else [])
+    for product in (reader for reader in readers if reader.op == "mul"):
+        own = gated(network, product)
+        found.append(f"before {FEW_CODES[own]}" if own else "squeeze-and-excitation")
+    return found
