@@ -90,6 +90,18 @@ def test_evidence_is_of_the_files_that_lie_there(built: Path) -> None:
     verify(built / "bundle")
 
 
+def test_packed_weights_bring_what_a_browser_runs_proven_on_every_test_image(built: Path, tmp_path: Path) -> None:
+    """Its hash stands in manifest and evidence; the external hospital's images are test images too."""
+    out = Path(shutil.copytree(built, tmp_path / "run"))
+    build(replace(options_of(out), bits="w4a8", recipe="minmax"), out)
+    bundle = open_bundle(out / "bundle", replay=True)
+    evidence, held = bundle.evidence, bundle.manifest.files["model.wasm.onnx"]
+    assert evidence.browser is not None and (evidence.browser.differing, evidence.browser.optimise) == (0, True)
+    assert evidence.browser.compared == evidence.test.images + evidence.external[0].test.images
+    assert held.sha256 == evidence.files["browser"].sha256 == sha256_file(bundle.browser_model)
+    assert recompute(bundle) and held.sha256 in (out / "report.html").read_text(encoding="utf-8")
+
+
 def test_no_patient_crosses_the_split_and_is_the_unit(built: Path) -> None:
     run = Run(built)
     parts, group = split_of(run), {case.id: case.group for case in study_of(run).cases}
