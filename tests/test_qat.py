@@ -93,7 +93,7 @@ def test_what_every_method_learnt_is_what_is_exported(method: str, bits: str, sp
     width = int(bits[1])
     for operator in program.operators:
         if isinstance(operator, Conv) and operator.weight_bits == width < 8:
-            assert operator.weight_odd == (method == "pact")
+            assert operator.weight_odd == (METHODS[method].weight == "dorefa")
             reach = 2**width - 1 if operator.weight_odd else 2 ** (width - 1) - 1
             assert np.abs(operator.weight).max() <= reach and (operator.weight % 2 == 1).all() >= operator.weight_odd
             stored = {i.name: len(i.raw_data) for i in onnx.load(path).graph.initializer}

@@ -55,6 +55,7 @@ SENTENCES: dict[str, str] = {
     "lsq+": "Training: as lsq, with a learnt offset of activations.",
     "pact": "Training: learnt clipping levels, DoReFa weights (as published).",
     "pact-lsq": "Training: learnt clipping levels, LSQ weights.",
+    "dorefa": "Training: DoReFa weights, moving min-max ranges of activations.",
     "ste": "Training: moving min-max ranges, straight-through gradients.",
 }
 """What `--recipe` takes, in a sentence each."""

@@ -44,6 +44,7 @@ METHODS: dict[str, Method] = {
     "lsq+": Method("lsq+", "lsq+"),
     "pact": Method("dorefa", "pact"),
     "pact-lsq": Method("lsq", "pact"),
+    "dorefa": Method("dorefa", "minmax"),
     "ste": Method("minmax", "minmax"),
 }
 """What quantization-aware training goes by in `--recipe`."""
