@@ -30,14 +30,15 @@ from clinquant.lab.quantize.fold import fold_batch_norm
 from clinquant.lab.quantize.guidance import Learning
 from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.model import Calibration
-from clinquant.lab.quantize.passes import FineTune
+from clinquant.lab.quantize.passes import FineTune, Settle
 from clinquant.lab.quantize.quantize import quantize
 from clinquant.lab.quantize.quantized import QuantizedNetwork
 from clinquant.lab.quantize.recipes import RECIPES, begin, run_recipes
+from clinquant.lab.quantize.settled import Settled
 from clinquant.lab.quantize.simulate import Simulation
 from clinquant.lab.quantize.trace import trace
 from networks import PooledTokens, SmallTransformer
-from small_training import spots
+from small_training import small_plan, spots
 from test_exactness import every_tensor, images
 
 SIZE = 28
@@ -172,3 +173,20 @@ def test_training_at_8_bits_takes_tokens_and_exports_what_it_learnt(method: str,
     assert heard[0].top1 > 0.9
     untrained = execute(lower(run_recipes(start, calibration, {"mse": RECIPES["mse"]})["mse"].quantized("mse")), seen)["logits"]
     assert nll(answered, labels_of_seen) < nll(untrained, labels_of_seen)
+
+
+def test_what_settles_is_what_is_exported(tmp_path: Path) -> None:
+    """Constants and layer norm stay as they are, weights and biases learn on fixed grids."""
+    source, (pixels, labels) = transformer("written_out"), spots(64, 1, SIZE)
+    calibration = Calibration(pixels=pixels[:32], preprocess=source.card.preprocess)
+    start = run_recipes(begin(source, "w8a8"), calibration, {"mse": RECIPES["mse"]})["mse"]
+    plan = small_plan(epochs=1, classes=3, class_weights=(1.0, 1.0, 1.0), preprocess=source.card.preprocess)
+    settle = Settle(train=(pixels, labels), tune=spots(32, 2, SIZE), plan=plan, folder=tmp_path)
+    learnt = settle(start, calibration)
+    with torch.no_grad():
+        simulated = Settled(learnt).eval()(normalised(pixels[:12], source.card.preprocess)).numpy()
+    expected = execute(lower(learnt.quantized("x")), pixels[:12])["logits"]
+    assert np.median(np.abs(simulated - expected)) < 0.05 * np.abs(expected).max()
+    kept, changed = start.network["norm1"].params["gamma"], learnt.network["norm1"].params["gamma"]
+    assert np.array_equal(kept, changed)
+    assert not np.array_equal(start.network["mlp.0"].params["weight"], learnt.network["mlp.0"].params["weight"])

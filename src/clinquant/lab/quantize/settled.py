@@ -64,6 +64,9 @@ class Settled(nn.Module):
         self.biases = nn.ParameterDict({_key(name): nn.Parameter(torch.tensor(bias)) for name, bias in biases.items()})
         self.weight_grids = nn.ModuleDict({_key(name): FixedGrid(model.weights[name]) for name in weights})
         self.activation_grids = nn.ModuleDict({_key(name): FixedGrid(grid) for name, grid in model.activations.items()})
+        for node in network:
+            for role, array in node.params.items() if node.name not in weights else ():
+                self.register_buffer(_key(f"{node.name}/{role}"), torch.tensor(array))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [n, k] of normalised images [n, 3, s, s]."""
@@ -87,10 +90,13 @@ class Settled(nn.Module):
         return narrow if narrow in self.activation_grids else _key(self.grids[source])
 
     def params(self, node: Node) -> dict[str, Tensor]:
-        """The node's weight and bias on their grids: a bias on that of the sums, input step times weight step."""
+        """The node's weight and bias on their grids: a bias on that of the sums, input step times weight step.
+
+        Constants, and what layer norm multiplies and adds, do not learn.
+        """
         key = _key(node.name)
         if key not in self.weights:
-            return {}
+            return {role: self.get_buffer(_key(f"{node.name}/{role}")) for role in node.params}
         grid, read = self.weight_grids[key], self.activation_grids[self.read_grid(node.inputs[0], node)]
         assert isinstance(grid, FixedGrid) and isinstance(read, FixedGrid)
         step, bias = (grid.scale * read.scale).expand(len(self.biases[key])), self.biases[key]
