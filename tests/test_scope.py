@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.covariance import ledoit_wolf as sklearn_ledoit_wolf
+from sklearn.covariance import ShrunkCovariance
 
 from clinquant.core.errors import ClinquantError
 from clinquant.core.scope import FIGURES, Scope, distance, figures
-from clinquant.evidence.scope import SMALLEST_DEVIATION, fit_scope, ledoit_wolf
+from clinquant.evidence.scope import FOLDS, SHARES, SMALLEST_DEVIATION, fit_scope, shrunk
 
 PAGE = Path(__file__).parents[1] / "docs" / "methods" / "out-of-scope.md"
 
@@ -67,11 +67,30 @@ def test_figures_are_what_the_page_says(side: int) -> None:
     assert len(expected) == FIGURES
 
 
-def test_shrinkage_is_scikit_learns() -> None:
-    values = np.random.default_rng(1).normal(size=(60, 12)) @ np.diag(np.arange(1, 13.0))
-    values -= values.mean(axis=0)
-    expected, _ = sklearn_ledoit_wolf(values, assume_centered=True)
-    assert np.allclose(ledoit_wolf(values), expected, rtol=1e-12, atol=1e-12)
+@pytest.mark.parametrize("n", [40, 400])
+def test_the_share_is_the_likeliest_by_scikit_learn(n: int) -> None:
+    """The same folds, scored by `ShrunkCovariance`; fewer values are shrunk further."""
+    values = np.random.default_rng(1).normal(size=(n, 12)) @ np.linalg.qr(np.random.default_rng(2).normal(size=(12, 12)))[0]
+    values = (values - values.mean(axis=0)) * np.geomspace(0.01, 1, 12)
+    units = [str(row // 2) for row in range(n)]
+    names, unit = np.unique(units, return_inverse=True)
+    fold = np.random.default_rng(0).permutation(len(names))[unit] % FOLDS
+    scores = []
+    for share in SHARES:
+        made = [ShrunkCovariance(shrinkage=share, assume_centered=True).fit(values[fold != each]) for each in range(FOLDS)]
+        scores.append(sum(each.score(values[fold == k]) * (fold == k).sum() for k, each in enumerate(made)))
+    best = ShrunkCovariance(shrinkage=SHARES[int(np.argmax(scores))], assume_centered=True).fit(values)
+    assert np.allclose(shrunk(values, units), best.covariance_, rtol=1e-12, atol=1e-15)
+
+
+def test_a_figure_that_never_varied_counts_by_the_smallest_deviation() -> None:
+    """Pictures that were always grey: the colour noise of another camera's JPEG moves the distance no more than one deviation."""
+    random = np.random.default_rng(4)
+    train, tune = table(random, 300), table(random, 60)
+    rule = fit_scope(train, tune)
+    assert rule is not None and not train[:, 30:32].any()
+    tinted = tune[0] + np.eye(40)[30] * SMALLEST_DEVIATION[30]
+    assert distance(tinted.tolist(), rule) == pytest.approx(math.hypot(distance(tune[0].tolist(), rule), 1.0), rel=1e-3)
 
 
 def test_distance_is_mahalanobis() -> None:
@@ -81,7 +100,8 @@ def test_distance_is_mahalanobis() -> None:
     assert rule is not None
     deviation = np.maximum(train.std(axis=0), SMALLEST_DEVIATION)
     z = (train - train.mean(axis=0)) / deviation
-    precision = np.linalg.inv(sklearn_ledoit_wolf(z, assume_centered=True)[0])
+    covariance = shrunk(z, [str(row) for row in range(200)])
+    precision = np.linalg.inv(covariance + np.diag(1 - (z**2).mean(axis=0)))
     for row in tune[:10]:
         v = (row - train.mean(axis=0)) / deviation
         assert distance(row.tolist(), rule) == pytest.approx(math.sqrt(v @ precision @ v), rel=1e-4)

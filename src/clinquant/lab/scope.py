@@ -24,8 +24,9 @@ _SEED = 3
 def learn_scope(study: Study, split: Split, preprocess: Preprocess) -> Scope | None:
     """The rule fitted on train, its limit on tune; None where the study is too small. No label enters."""
     pixels, resize = Pixels(study), Resizer(preprocess)
-    train, tune = (_figures(pixels, resize, _some(ids)) for ids in (split.train, split.tune))
-    return fit_scope(train, tune)
+    chosen = _some(split.train)
+    train, tune = (_figures(pixels, resize, ids) for ids in (chosen, _some(split.tune)))
+    return fit_scope(train, tune, [split.units.get(case, case) for case in chosen])
 
 
 def _some(ids: Sequence[str]) -> list[str]:
