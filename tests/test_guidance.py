@@ -94,7 +94,7 @@ def test_what_quantizers_learn_is_a_group_of_its_own_without_decay(method: str) 
     listed = [id(parameter) for group in groups for parameter in group["params"]]
     assert sorted(listed) == sorted(id(parameter) for parameter in module.parameters())
     apart = [group for group in groups if group.get("share") == 7.0]
-    assert len(apart) == (method != "ste") and all(group["weight_decay"] == 0 for group in apart)
+    assert len(apart) == (METHODS[method].activation != "minmax") and all(group["weight_decay"] == 0 for group in apart)
     names = {id(parameter): name for name, parameter in module.named_parameters()}
     assert all("quantizers" in names[id(parameter)] for group in apart for parameter in group["params"])
     assert sum("quantizers" in name for name in names.values()) == sum(len(group["params"]) for group in apart)

@@ -174,7 +174,7 @@ def test_gradients_run_through_the_quantizers(method: str) -> None:
     inner = [module.params[module.key(name)]["weight"] for name in module.inner]  # type: ignore[index]
     assert all(float(weight.grad.norm()) > 0 for weight in inner)  # type: ignore[union-attr]
     learnt = [p for layer in module.modules() if isinstance(layer, FakeQuantizer) for p in layer.parameters(recurse=False)]
-    assert all(parameter.grad is not None for parameter in learnt) and (method == "ste" or learnt)
+    assert all(parameter.grad is not None for parameter in learnt) and (METHODS[method].activation == "minmax" or learnt)
 
 
 @pytest.mark.parametrize("name", ["resnet20", "mobilenet_v2", "efficientnet_lite0"])
