@@ -13,6 +13,8 @@ from clinquant.core.artifact import dump_json
 from clinquant.core.predictions import Predictions
 from clinquant.evidence.chance import chance_reaches, no_better_than_chance
 from clinquant.evidence.claims import Verdict, plan_claims
+from clinquant.evidence.compare import compare
+from clinquant.evidence.comparison import comparison
 from clinquant.evidence.conformal import RULES, calibrate
 from clinquant.evidence.evidence import Evidence, Pair
 from clinquant.evidence.pair import compare_pair
@@ -124,6 +126,14 @@ def test_a_float_file_that_knows_nothing_is_said_to(classes: tuple[str, ...]) ->
     assert "not shown to be better than chance" in page
     good = table(noisy(labels, len(classes)), labels, classes)
     assert no_better_than_chance(good) == "" and "better than chance" not in judged(good, good)[1]
+
+
+def test_compare_says_so_of_its_baseline() -> None:
+    labels = labelled(2, 400)
+    flat = table(np.zeros((400, 2)), labels, TWO)
+    findings = compare(flat, flat, plan_claims(TWO, 1, {"well": 200, "sick": 200}, 0.02), positive=1)
+    assert "The baseline file is not shown to be better than chance" in comparison(findings, flat).summary
+    assert "better than chance" not in comparison(findings, table(noisy(labels, 2), labels, TWO)).summary
 
 
 def test_a_file_that_says_the_same_of_all_is_inferior_to_a_good_one() -> None:

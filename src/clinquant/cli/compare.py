@@ -53,7 +53,7 @@ def command(
     elif baseline is None:
         raise click.UsageError("give two tables of predictions, a bundle, or --out DIR.")
     else:
-        found = comparison(_of_tables(baseline, candidate, margin, positive, at, seed)) if candidate else _of_bundle(baseline)
+        found = _of_tables(baseline, candidate, margin, positive, at, seed) if candidate else _of_bundle(baseline)
     following = f"\n\n{next_command('compare', out)}" if out else ""
     text = f"{table(_rows(found.findings))}\n\n{found.summary}{_recomputed(found)}{following}"
     show(found, text, kind="comparison", as_json=as_json)
@@ -69,29 +69,32 @@ def _of_run(out: Path, as_json: bool) -> tuple[Finding, ...]:
 
 def _of_tables(
     baseline: Path, candidate: Path, margin: float, positive: str | None, at: tuple[float, float] | None, seed: int
-) -> tuple[Finding, ...]:
+) -> Comparison:
     from clinquant.core.predictions import Predictions
     from clinquant.data.positive import positive_class
     from clinquant.evidence.claims import plan_claims
     from clinquant.evidence.compare import compare
+    from clinquant.evidence.comparison import comparison
     from clinquant.evidence.paired import pair_up
 
     before, after = Predictions.read(baseline), Predictions.read(candidate)
     index, _ = positive_class(before.classes, positive)
     units = dict(zip(before.classes, pair_up(before, after).units_by_class(), strict=True))
     claims = plan_claims(before.classes, index, units, margin=margin)
-    return compare(before, after, claims, thresholds=at or (None, None), positive=index, seed=seed)
+    return comparison(compare(before, after, claims, thresholds=at or (None, None), positive=index, seed=seed), before)
 
 
 def _of_bundle(path: Path) -> Comparison:
     import dataclasses
 
     from clinquant.edge.bundle import open_bundle
+    from clinquant.edge.paired import read_paired
     from clinquant.edge.recompute import recompute
     from clinquant.evidence.comparison import comparison
 
     again = recompute(open_bundle(path))
-    return dataclasses.replace(comparison(again.findings), recomputed=again.same, not_recomputed=again.unchecked)
+    found = comparison(again.findings, read_paired(path / "predictions.csv")["float"])
+    return dataclasses.replace(found, recomputed=again.same, not_recomputed=again.unchecked)
 
 
 def _recomputed(found: Comparison) -> str:

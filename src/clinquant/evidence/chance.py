@@ -29,12 +29,12 @@ def chance_reaches(predictions: Predictions) -> float | None:
     return 0.5 + REACH * float(np.mean(units)) if units else None
 
 
-def no_better_than_chance(predictions: Predictions) -> str:
-    """A sentence where the float file's AUC is one that chance would reach; empty where it is better, or cannot be measured."""
+def no_better_than_chance(predictions: Predictions, baseline: str = "float", candidate: str = "integer") -> str:
+    """A sentence where the baseline's AUC is one that chance would reach; empty where it is better, or cannot be measured."""
     reached, found = chance_reaches(predictions), macro_auc(predictions.scores, predictions.labels)
     if reached is None or found is None or found > reached:
         return ""
     return (
-        f"The float file is not shown to be better than chance on this test set (AUC {found:.3f}; scores that know nothing reach "
-        f"{min(reached, 1.0):.3f} in 2.5% of such sets): that the integer file is no worse would mean little."
+        f"The {baseline} file is not shown to be better than chance on this test set (AUC {found:.3f}; scores that know nothing reach "
+        f"{min(reached, 1.0):.3f} in 2.5% of such sets): that the {candidate} file is no worse would mean little."
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from clinquant.core.predictions import Predictions
+from clinquant.evidence.chance import no_better_than_chance
 from clinquant.evidence.claims import Finding, Verdict
 from clinquant.evidence.compare import overall
 from clinquant.evidence.summary import summarise
@@ -27,6 +29,8 @@ class Comparison:
     not_recomputed: dict[str, str] = field(default_factory=dict)
 
 
-def comparison(findings: Sequence[Finding]) -> Comparison:
-    """The findings with their overall verdict."""
-    return Comparison(verdict=overall(findings), summary=summarise(findings, "baseline", "candidate"), findings=tuple(findings))
+def comparison(findings: Sequence[Finding], baseline: Predictions | None = None) -> Comparison:
+    """The findings with their overall verdict; with the baseline's predictions also whether these are better than chance."""
+    warning = "" if baseline is None else no_better_than_chance(baseline, "baseline", "candidate")
+    summary = summarise(findings, "baseline", "candidate", warning)
+    return Comparison(verdict=overall(findings), summary=summary, findings=tuple(findings))
