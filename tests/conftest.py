@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from chromium import chromium
 from clinquant.data.cache import cache_folder
 
 
@@ -30,3 +32,18 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip("the shared image sets are not on this machine")
     return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium; skips where there is none."""
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def context(browser: Any) -> Iterator[Any]:
+    """A profile of its own in the browser."""
+    context = browser.new_context()
+    yield context
+    context.close()

@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from app_bundle import write_integer_bundle
-from chromium import Server, ask, chromium, open_app, serving, start_engine
+from chromium import Server, ask, open_app, serving, start_engine
 from clinquant.core.errors import ClinquantError
 from clinquant.data.decode import decode
 from clinquant.edge.answer import answer_one
@@ -24,12 +24,6 @@ from clinquant.edge.runtimes.onnxruntime import load
 from test_app_access import violations
 from test_scope import fitted, smooth
 from tiny_bundle import write_pictures
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

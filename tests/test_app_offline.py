@@ -7,14 +7,13 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app_bundle import write_integer_bundle
-from chromium import KEPT, chromium, open_app, serving
+from chromium import KEPT, open_app, serving
 from clinquant.core.artifact import sha256_file, sha256_json, write_text
 from clinquant.edge.app.write import write_app
 from clinquant.edge.bundle import Bundle
@@ -26,12 +25,6 @@ LATER = 4_000_000_000
 
 LARGEST_FIRST_LOAD = 6_000_000
 """Bytes over the wire beside the model."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +40,6 @@ def bundles(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bun
 def app(bundles: tuple[Bundle, Bundle], tmp_path: Path) -> Path:
     write_app(bundles[0].path, tmp_path / "app")
     return tmp_path / "app"
-
-
-@pytest.fixture
-def context(browser: Any) -> Iterator[Any]:
-    context = browser.new_context()
-    yield context
-    context.close()
 
 
 @pytest.fixture(scope="module")

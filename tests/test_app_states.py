@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from PIL import Image
 
 from app_bundle import write_integer_bundle
-from chromium import KEPT, ask, chromium, open_app, serving, start_engine
+from chromium import KEPT, ask, open_app, serving, start_engine
 from clinquant.data.decode import decode
 from clinquant.edge.agree.agree import agree
 from clinquant.edge.app.write import write_app
@@ -44,19 +43,6 @@ REFUSED = """() => {
   navigator.serviceWorker.register = () => Promise.reject(new DOMException("denied", "SecurityError"));
   navigator.storage.persisted = navigator.storage.persist = () => Promise.reject(new DOMException("denied", "SecurityError"));
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def context(browser: Any) -> Iterator[Any]:
-    context = browser.new_context()
-    yield context
-    context.close()
 
 
 @pytest.fixture(scope="module")
