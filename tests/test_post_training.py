@@ -22,7 +22,7 @@ from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.model import Calibration, Model, Pass
 from clinquant.lab.quantize.moments import Moments, activation_moments, clipped
 from clinquant.lab.quantize.on_grids import OnGrids
-from clinquant.lab.quantize.passes import AdaRound, Calibrate, CorrectBias, Equalize, FoldBatchNorm, PutOnGrids
+from clinquant.lab.quantize.passes import GPTQ, AdaRound, Calibrate, CorrectBias, Equalize, FoldBatchNorm, PutOnGrids
 from clinquant.lab.quantize.passes.correct_bias import by_batch_norm, expected
 from clinquant.lab.quantize.passes.equalize import absorbed, channel_ranges, equalized, input_ranges, pairs, without_bounds
 from clinquant.lab.quantize.passes.reconstruct import Twins, bytes_an_image, images_within, positions
@@ -292,7 +292,7 @@ def test_batch_norm_tells_the_mean_error_without_images(ready: Callable[..., tup
         assert np.array_equal(corrected.network[name].params["bias"], node.params["bias"])  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("made", [AdaRound(), CorrectBias(), CorrectBias(by="batch_norm")])
+@pytest.mark.parametrize("made", [AdaRound(), GPTQ(), CorrectBias(), CorrectBias(by="batch_norm")])
 def test_passes_on_grids_say_what_they_need(made: Pass) -> None:
     source = classifier("resnet20")
     seen = Calibration(pixels=images(28, 2, 1), preprocess=source.card.preprocess)

@@ -37,7 +37,7 @@ from clinquant.lab.run import Run, Tick
 NAMES = (*RECIPES, *METHODS)
 """What `--recipe` takes beside `auto`: recipes after training, and quantization-aware training."""
 
-RUNGS: tuple[tuple[str, ...], ...] = ((*RANGES, "bias_correction"), ("equalize",), ("adaround",), ("lsq",))
+RUNGS: tuple[tuple[str, ...], ...] = ((*RANGES, "gptq"), ("equalize",), ("adaround",), ("lsq",))
 """What `auto` tries, the cheap first; a rung is begun only when no file of those below it holds. At 8 bits the last two stay out."""
 
 

@@ -13,7 +13,7 @@ from clinquant.lab.classifier import Classifier
 from clinquant.lab.quantize.gates import with_gates
 from clinquant.lab.quantize.model import Calibration, Model, Pass
 from clinquant.lab.quantize.observers import MSE, Entropy, MinMax, Percentile
-from clinquant.lab.quantize.passes import AdaRound, Calibrate, CorrectBias, Equalize, FoldBatchNorm, PutOnGrids, ReconstructBlocks
+from clinquant.lab.quantize.passes import GPTQ, AdaRound, Calibrate, CorrectBias, Equalize, FoldBatchNorm, PutOnGrids, ReconstructBlocks
 from clinquant.lab.quantize.target import PORTABLE, Target
 from clinquant.lab.quantize.trace import trace
 from clinquant.lab.quantize.widths import Widths, widths_of
@@ -33,6 +33,7 @@ RECIPES: dict[str, tuple[Pass, ...]] = {
     **RANGES,
     "equalize": (FoldBatchNorm(), Equalize(), Calibrate(), PutOnGrids(MSE())),
     "bias_correction": (*SEEN, PutOnGrids(MSE()), CorrectBias()),
+    "gptq": (*SEEN, PutOnGrids(MSE()), GPTQ()),
     "adaround": (*SEEN, PutOnGrids(MSE()), AdaRound()),
     "brecq": (*SEEN, PutOnGrids(MSE()), ReconstructBlocks()),
     "qdrop": (*SEEN, PutOnGrids(MSE()), ReconstructBlocks(drop=0.5)),
@@ -41,13 +42,14 @@ RECIPES: dict[str, tuple[Pass, ...]] = {
 
 
 SENTENCES: dict[str, str] = {
-    "auto": "Climbs: ranges, then bias correction, AdaRound, training, until the exported file decides like the float file on tune.",
+    "auto": "Climbs: ranges and GPTQ, then equalization, AdaRound, training, until the exported file decides like the float file on tune.",
     "minmax": "Ranges: everything that was seen.",
     "percentile": "Ranges: all but the rarest values.",
     "mse": "Ranges: least mean squared change.",
     "entropy": "Ranges: least divergence of histograms.",
     "equalize": "Before calibration: neighbouring layers share their ranges out; for depthwise networks.",
     "bias_correction": "After mse: biases take back the mean error of every channel.",
+    "gptq": "After mse: rounds weights so that each takes back what those before it changed, and biases what is left.",
     "adaround": "After mse: learns which way to round every weight, layer by layer.",
     "brecq": "After mse: learns rounding and the steps of narrow activations, block by block.",
     "qdrop": "As brecq, with activations left unquantized at random, for 4 bits.",

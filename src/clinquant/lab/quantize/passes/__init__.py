@@ -8,6 +8,7 @@ from clinquant.lab.quantize.passes.correct_bias import CorrectBias
 from clinquant.lab.quantize.passes.equalize import Equalize
 from clinquant.lab.quantize.passes.fine_tune import FineTune
 from clinquant.lab.quantize.passes.fold_batch_norm import FoldBatchNorm
+from clinquant.lab.quantize.passes.gptq import GPTQ
 from clinquant.lab.quantize.passes.put_on_grids import PutOnGrids
 from clinquant.lab.quantize.passes.reconstruct_blocks import ReconstructBlocks
 from clinquant.lab.quantize.passes.settle import Settle
@@ -18,6 +19,7 @@ PASSES = {
     "calibrate": Calibrate,
     "put_on_grids": PutOnGrids,
     "correct_bias": CorrectBias,
+    "gptq": GPTQ,
     "adaround": AdaRound,
     "reconstruct_blocks": ReconstructBlocks,
     "fine_tune": FineTune,
@@ -25,6 +27,7 @@ PASSES = {
 }
 
 __all__ = [
+    "GPTQ",
     "PASSES",
     "AdaRound",
     "Calibrate",

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from clinquant.core.affine import QParams, dequantize
 from clinquant.core.graph import Node
 from clinquant.lab.quantize.execute import RULES
 from clinquant.lab.quantize.grids import fusions
 from clinquant.lab.quantize.model import Calibration, Model
 from clinquant.lab.quantize.on_grids import Params
-from clinquant.lab.quantize.passes.reconstruct import Twins, float_params, images_within, positions
-from clinquant.lab.quantize.rounding import Problem, Rounded, Schedule, learn_rounding
+from clinquant.lab.quantize.passes.reconstruct import Twins, float_params, images_within, layer_problem, with_codes
+from clinquant.lab.quantize.rounding import Activation, Problem, Rounded, Schedule, learn_rounding
 from clinquant.lab.quantize.widths import inner_layers
 
 Watch = Callable[[str, Problem, Rounded], None]
@@ -63,45 +61,22 @@ class AdaRound:
         for done, node in enumerate(model.network):
 
             def learn(target: Tensor, node: Node = node) -> Params:
-                follower = floats[fused[node.name]] if node.name in fused else None
-                problem = self.problem(floats[node.name], model.weights[node.name], twins.seen(node), target, follower, generator)
+                own, grid = floats[node.name], model.weights[node.name]
+                activation = activation_of(floats[fused[node.name]]) if node.name in fused else None
+                problem = layer_problem(
+                    own, grid, twins.seen(node), target, generator, activation=activation, count=self.pool, memory=self.pool_memory
+                )
                 found = learn_rounding(problem, self.schedule, generator)
                 if self.watch:
                     self.watch(node.name, problem, found)
-                changes[node.name] = new = with_codes(floats[node.name], found.codes, model.weights[node.name])
+                changes[node.name] = new = with_codes(own, found.codes, grid)
                 return float_params(new)
 
             twins.advance(node, learn if node.name in chosen else None)
             calibration.tell(done + 1, len(model.network.nodes))
         return replace(model, network=model.network.replaced(changes))
 
-    def problem(self, node: Node, grid: QParams, x: Tensor, target: Tensor, follower: Node | None, generator: torch.Generator) -> Problem:
-        """What is to be minimised for the float `node`, whose quantized input is `x` and whose float output is `target`."""
-        weight = torch.from_numpy(np.array(node.params["weight"]))
-        groups, channels, k = int(node.attributes.get("groups", 1)), len(weight), weight[0].numel()
-        count = min(self.pool, max(1, self.pool_memory // (4 * groups * k)))
-        columns, wanted = positions(node, x, target, count, generator)
-        activation = activation_of(follower)
-        return Problem(
-            columns=columns,
-            target=activation(wanted),
-            weight=weight.reshape(groups, channels // groups, k),
-            bias=torch.from_numpy(np.array(node.params.get("bias", np.zeros(channels, np.float32)))).reshape(groups, 1, -1),
-            scale=torch.from_numpy(np.array(grid.scale)).reshape(groups, -1, 1),
-            low=grid.spec.qmin,
-            high=grid.spec.qmax,
-            activation=activation,
-        )
 
-
-def with_codes(node: Node, codes: Tensor, grid: QParams) -> Node:
-    """`node` with the weight that `codes` stand for."""
-    weight = dequantize(codes.reshape(node.params["weight"].shape).numpy(), grid)
-    return replace(node, params={**node.params, "weight": weight})
-
-
-def activation_of(follower: Node | None) -> Callable[[Tensor], Tensor]:
-    """The function of the activation that a layer's requantization performs, or what it is given."""
-    if follower is None:
-        return lambda x: x
+def activation_of(follower: Node) -> Activation:
+    """The function of an activation that a layer's requantization performs."""
     return lambda x: RULES[follower.op](follower, [x], {})

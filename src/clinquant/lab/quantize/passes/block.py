@@ -18,8 +18,7 @@ from clinquant.lab.quantize.fake_quant.affine import broadcast, codes, floors, i
 from clinquant.lab.quantize.grids import fusions, grid_of
 from clinquant.lab.quantize.model import Model
 from clinquant.lab.quantize.on_grids import OnGrids, Params
-from clinquant.lab.quantize.passes.adaround import with_codes
-from clinquant.lab.quantize.passes.reconstruct import BATCH, Twins, float_params
+from clinquant.lab.quantize.passes.reconstruct import BATCH, Twins, float_params, with_codes
 from clinquant.lab.quantize.ties import clusters
 from clinquant.lab.quantize.widths import inner_layers, narrow_name
 

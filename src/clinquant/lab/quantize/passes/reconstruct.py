@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clinquant.core.affine import QParams, dequantize
 from clinquant.core.graph import MOVES, Network, Node
 from clinquant.lab.quantize.execute import RULES
 from clinquant.lab.quantize.model import Calibration, Model, tensor_shapes
 from clinquant.lab.quantize.on_grids import OnGrids, Params
+from clinquant.lab.quantize.rounding import Activation, Problem
 
 BATCH = 32
 """Images computed at once."""
@@ -79,6 +82,47 @@ def images_within(model: Model, calibration: Calibration, most: int, memory: int
     """The first calibration images, normalised: at most `most`, and no more than fit into `memory` bytes (at least one)."""
     fit = max(1, memory // bytes_an_image(model.network, calibration.preprocess.size))
     return next(iter(calibration.batches(min(most, fit))))
+
+
+def layer_problem(
+    node: Node,
+    grid: QParams,
+    x: Tensor,
+    target: Tensor,
+    generator: torch.Generator,
+    *,
+    count: int,
+    memory: int,
+    activation: Activation | None = None,
+) -> Problem:
+    """What is to be minimised when the weights of the float `node` are rounded to `grid`.
+
+    Args:
+        x: its input in the quantized network.
+        target: its output in the float network, before the activation.
+        generator: of the positions that are sampled: `count`, or fewer where their inputs would take more than `memory` bytes.
+        activation: what follows the layer; None for nothing.
+    """
+    weight = torch.from_numpy(np.array(node.params["weight"]))
+    groups, channels, k = int(node.attributes.get("groups", 1)), len(weight), weight[0].numel()
+    columns, wanted = positions(node, x, target, min(count, max(1, memory // (4 * groups * k))), generator)
+    activation = activation or (lambda values: values)
+    return Problem(
+        columns=columns,
+        target=activation(wanted),
+        weight=weight.reshape(groups, channels // groups, k),
+        bias=torch.from_numpy(np.array(node.params.get("bias", np.zeros(channels, np.float32)))).reshape(groups, 1, -1),
+        scale=torch.from_numpy(np.array(grid.scale)).reshape(groups, -1, 1),
+        low=grid.spec.qmin,
+        high=grid.spec.qmax,
+        activation=activation,
+    )
+
+
+def with_codes(node: Node, codes: Tensor, grid: QParams) -> Node:
+    """`node` with the weight that `codes` stand for."""
+    weight = dequantize(codes.reshape(node.params["weight"].shape).numpy(), grid)
+    return replace(node, params={**node.params, "weight": weight})
 
 
 def positions(node: Node, x: Tensor, target: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

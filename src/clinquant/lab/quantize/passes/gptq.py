@@ -1,0 +1,70 @@
+"""Rounds weights so that those still to be rounded take back what the others change (GPTQ, Frantar et al. 2022, 2210.17323)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clinquant.core.graph import Node
+from clinquant.lab.quantize.compensation import compensated_rounding
+from clinquant.lab.quantize.model import Calibration, Model
+from clinquant.lab.quantize.on_grids import Params
+from clinquant.lab.quantize.passes.correct_bias import with_bias
+from clinquant.lab.quantize.passes.reconstruct import Twins, float_params, images_within, layer_problem, with_codes
+from clinquant.lab.quantize.rounding import Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class GPTQ:
+    """Layers in order, first and last too: each sees inputs from the quantized network so far and aims at the float layer's output.
+
+    Its bias takes back the mean error that is left. Afterwards a weight is exactly code times scale, so that lowering gives the codes that
+    were found. Grids stay.
+
+    Attributes:
+        damping: as for `compensated_rounding`.
+        images: calibration images used at most; fewer where their tensors would take more than `memory`.
+        memory: bytes for the tensors of both networks; the sampled positions of a layer take `pool_memory` more at most.
+        pool: output positions of a layer that are sampled.
+        pool_memory: bytes that those may take.
+        seed: of the positions.
+    """
+
+    damping: float = 0.01
+    images: int = 512
+    memory: int = 1 << 30
+    pool: int = 16_384
+    pool_memory: int = 256 << 20
+    seed: int = 0
+
+    def __call__(self, model: Model, calibration: Calibration) -> Model:
+        """`model` with weights on their grids, and the biases that go with them.
+
+        Raises:
+            ClinquantError: `pass-order`.
+        """
+        floats = model.needs_floats(by="GPTQ")
+        twins = Twins(model, floats, images_within(model, calibration, self.images, self.memory))
+        generator = torch.Generator().manual_seed(self.seed)
+        changes: dict[str, Node | None] = {}
+        for done, node in enumerate(model.network):
+
+            def round_weights(target: Tensor, node: Node = node) -> Params:
+                own, grid, x = floats[node.name], model.weights[node.name], twins.seen(node)
+                problem = layer_problem(own, grid, x, target, generator, count=self.pool, memory=self.pool_memory)
+                codes = compensated_rounding(problem, damping=self.damping)
+                changes[node.name] = new = with_bias(with_codes(own, codes, grid), mean_error(problem, codes))
+                return float_params(new)
+
+            twins.advance(node, round_weights if node.name in model.weights else None)
+            calibration.tell(done + 1, len(model.network.nodes))
+        return replace(model, network=model.network.replaced(changes))
+
+
+def mean_error(problem: Problem, codes: Tensor) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """[o] mean over the problem's positions of what the layer gives with `codes` [g, o, k], less its target; before any activation."""
+    given = torch.baddbmm(problem.bias, problem.columns, (codes * problem.scale).transpose(1, 2))
+    return (given - problem.target).double().mean(1).flatten().numpy()
