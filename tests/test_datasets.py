@@ -56,8 +56,8 @@ def test_a_folder_of_classes(tmp_path):
         ("b/001.png", 1, None),
     ]
     assert found.notes == (
-        "1 files that are not images were ignored (the first is a/notes.txt).",
-        "1 images stand outside any class folder and were ignored.",
+        "1 file that is not an image was ignored (the first is a/notes.txt).",
+        "1 image outside any class folder was ignored.",
     )
 
 
@@ -87,7 +87,7 @@ def test_folders_without_images(tmp_path):
     assert error(tmp_path).code == "data-empty"
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "1.dcm").write_bytes(b"x")
-    assert "1 files with .dcm" in error(tmp_path).message
+    assert "no image but DICOM (1 of 1 files)" in error(tmp_path).message
     write(tmp_path / "1.png", scene(1))
     assert "none in a class sub-folder" in error(tmp_path).message
 

@@ -40,7 +40,11 @@ margin = click.option(
 threads = click.option("--threads", default=1, show_default=True, metavar="N", type=click.IntRange(min=1), help="Of the runtime.")
 strict = click.option("--strict", is_flag=True, help="Exit with 3 when a primary claim is not NON_INFERIOR.")
 
-groups = click.option("--groups", metavar="CSV", help="Columns path and patient (or group): what must stay on one side.")
+groups = click.option(
+    "--groups",
+    metavar="CSV",
+    help="Columns path and patient (or group): what must stay on one side. Or the word folders: each sub-folder of a class is a patient.",
+)
 group_column = click.option("--group-column", metavar="NAME", help="The column of the manifest or of --groups that names the patient.")
 covariates = click.option(
     "--covariates", metavar="CSV", help="Columns path or patient, and what is known of them (sex, age, site ...), for evidence by subgroup."

@@ -28,6 +28,11 @@ IMAGE_SUFFIXES = frozenset(
 )
 """File name endings that count as images, in lower case."""
 
+DICOM_MARK = b"DICM"
+"""At byte 128 of a DICOM file."""
+
+EXPORT_DICOM = "export the pictures as PNG, grey of 8 or 16 bits (and give 16 bits a --grey-window)."
+
 _SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -38,10 +43,14 @@ class Picture:
     Attributes:
         pixels: uint8 [H, W, 3], RGB, grey repeated.
         mode: as stored in the file (Pillow's name): `L`, `RGB`, `I;16` ...
+        levels: lowest and highest stored level of grey above 8 bits, before the window; None for other pictures.
+        frames: frames or pages in the file; the first was read.
     """
 
     pixels: Pixels8
     mode: str
+    levels: tuple[int, int] | None = None
+    frames: int = 1
 
 
 def decode(data: bytes, grey_window: tuple[int, int] = FULL_WINDOW, *, name: str = "the image") -> Pixels8:
@@ -73,14 +82,17 @@ def picture(data: bytes | NDArray[Any], grey_window: tuple[int, int] = FULL_WIND
 def _from_file(data: bytes, window: tuple[int, int], name: str) -> Picture:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            mode = image.mode
+            mode, frames = image.mode, getattr(image, "n_frames", 1)
             _refuse_bomb(image, name)
-            return Picture(pixels=_rgb(ImageOps.exif_transpose(image), window, name), mode=mode)
+            upright = ImageOps.exif_transpose(image)
+            return Picture(pixels=_rgb(upright, window, name), mode=mode, levels=_levels(upright), frames=frames)
     except ClinquantError:
         raise
     except Image.DecompressionBombError as error:
         raise _too_large(name, str(error)) from error
     except Exception as error:  # Pillow's decoders raise nearly every kind on damaged bytes
+        if data[128:132] == DICOM_MARK:
+            raise ClinquantError("image-broken", f"{name} is DICOM, which is not read.", fix=EXPORT_DICOM) from error
         reason = "no known image format" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
         raise ClinquantError(
             "image-broken",
@@ -99,7 +111,8 @@ def _from_array(array: NDArray[Any], window: tuple[int, int], name: str) -> Pict
         )
     mode = ("L" if grey.ndim == 2 else "RGB") if grey.dtype == np.uint8 else ("I;16" if grey.ndim == 2 else "RGB;16")
     eight = grey if grey.dtype == np.uint8 else windowed(grey, window)
-    return Picture(pixels=_repeated(eight) if grey.ndim == 2 else np.ascontiguousarray(eight), mode=mode)
+    levels = None if grey.dtype == np.uint8 else (int(grey.min()), int(grey.max()))
+    return Picture(pixels=_repeated(eight) if grey.ndim == 2 else np.ascontiguousarray(eight), mode=mode, levels=levels)
 
 
 def _rgb(image: Image.Image, window: tuple[int, int], name: str) -> Pixels8:
@@ -113,6 +126,13 @@ def _rgb(image: Image.Image, window: tuple[int, int], name: str) -> Pixels8:
         over = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", over.size, (0, 0, 0, 255)), over)
     return np.array(image.convert("RGB"), dtype=np.uint8)
+
+
+def _levels(image: Image.Image) -> tuple[int, int] | None:
+    if image.mode not in _SIXTEEN_BIT:
+        return None
+    grey = np.asarray(image)
+    return int(grey.min()), int(grey.max())
 
 
 def windowed(grey: NDArray[Any], window: tuple[int, int]) -> Pixels8:

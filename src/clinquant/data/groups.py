@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from clinquant.core.errors import ClinquantError
-from clinquant.data.datasets.listing import Item
+from clinquant.data.datasets.listing import Item, Listing
 from clinquant.data.datasets.manifest import refuse_duplicates, split_column
 from clinquant.data.table import GROUP_COLUMNS, Table, read_table
 
@@ -38,6 +38,51 @@ def with_groups(items: Sequence[Item], csv: Path, column: str | None = None) -> 
         if (row := rows[item.id]) is not None
     )
     return grouped, _notes(csv, column, grouped, splits is not None, len(paths) - len(items))
+
+
+FOLDERS = "folders"
+"""In place of a CSV: the folders name the groups."""
+
+
+def with_folder_groups(listing: Listing) -> tuple[tuple[Item, ...], tuple[str, ...]]:
+    """The items of a folder, grouped by the name of the sub-folder of their class folder, and a sentence on it.
+
+    A name that stands below several classes is one group. An image that lies in the class folder itself has none.
+
+    Raises:
+        ClinquantError: `groups-missing` where no class folder has a sub-folder.
+    """
+    grouped = tuple(replace(item, group=_below_class(item)) for item in listing.items)
+    groups = {item.group for item in grouped if item.group is not None}
+    if listing.kind != "folder" or not groups:
+        raise ClinquantError(
+            "groups-missing",
+            f"{listing.path} has no class folder with sub-folders that could be patients.",
+            fix="store images as CLASS/PATIENT/image, or give --groups a CSV with path and patient.",
+        )
+    without = sum(item.group is None for item in grouped)
+    left = f" {without} images lie in no sub-folder and stand alone." if without else ""
+    return grouped, (f"The sub-folders of the classes group the images: {len(groups)} groups.{left}",)
+
+
+def grouping_notes(listing: Listing) -> tuple[str, ...]:
+    """Which images the data themselves group by patient; or that sub-folders might."""
+    groups = {item.group for item in listing.items if item.group is not None}
+    if groups:
+        without = sum(item.group is None for item in listing.items)
+        left = f" {without} images name none." if without else ""
+        return (f"The images are of {len(groups)} patients (or groups), each of which stays on one side.{left}",)
+    folders = {item.id.rpartition("/")[0] for item in listing.items if _below_class(item) is not None}
+    if listing.kind != "folder" or not folders:
+        return ()
+    return (f"The classes have {len(folders)} sub-folders: where each is a patient (or slide), say --groups folders.",)
+
+
+def _below_class(item: Item) -> str | None:
+    """`CLASS/GROUP/.../image`, or the same below a folder of the split."""
+    folders = item.id.split("/")[:-1]
+    depth = 1 if item.split is None else 2
+    return folders[depth] if len(folders) > depth else None
 
 
 def _group_column(table: Table) -> str:

@@ -14,7 +14,7 @@ from clinquant.data.datasets import READERS, reader_for
 from clinquant.data.datasets.listing import Item, Listing, Say, Store
 from clinquant.data.decode import FULL_WINDOW, Pixels8, picture
 from clinquant.data.fingerprints import Fingerprints, fingerprint, keep
-from clinquant.data.groups import with_groups
+from clinquant.data.groups import FOLDERS, grouping_notes, with_folder_groups, with_groups
 from clinquant.data.pixels import content_sha256
 from clinquant.data.positive import positive_class
 from clinquant.data.study import Case, Source, Study
@@ -42,7 +42,8 @@ def read_study(
 
     Args:
         data: a folder, a `.csv` manifest, an `.npz` file, the name of a MedMNIST set, or `br35h` (also `demo`).
-        groups: CSV with `path` and the patient (or group) of every image; its `split` column is honoured.
+        groups: CSV with `path` and the patient (or group) of every image; its `split` column is honoured. Or `folders`: every sub-folder
+            of a class folder is a patient.
         group_column: the group's column in that CSV, or in the manifest that `data` is.
         covariates: CSV with what is known of the images or their patients, for subgroups (see `with_covariates`).
         positive: the diseased class of two; by default told from the names (see `positive_class`).
@@ -58,8 +59,7 @@ def read_study(
     listing = reader_for(str(data)).listing(str(data), say)
     window = grey_window or FULL_WINDOW
     source = Source(kind=listing.kind, path=listing.path, grey_window=window)
-    grouping = _grouping(listing, groups, group_column)
-    items, group_notes = with_groups(listing.items, grouping, group_column) if grouping else (listing.items, ())
+    items, group_notes = _grouped(listing, groups, group_column)
     items, covariate_notes = with_covariates(items, Path(covariates), group_column) if covariates else (items, ())
     index, positive_note = positive_class(listing.classes, positive)
     draft = Study(
@@ -79,7 +79,14 @@ def read_study(
     cases = tuple(image.case for image in found)
     _refuse_vanished(listing, cases)
     keep(cases, window, Fingerprints.stack([image.print for image in found]))
-    notes = (*listing.notes, *group_notes, *covariate_notes, positive_note, _window_note(cases, window))
+    notes = (
+        *listing.notes,
+        *group_notes,
+        *covariate_notes,
+        positive_note,
+        _window_note(found, window),
+        _frames_note(found),
+    )
     return replace(draft, cases=cases, broken=broken, notes=tuple(note for note in notes if note))
 
 
@@ -96,10 +103,20 @@ def _grouping(listing: Listing, groups: str | Path | None, column: str | None) -
     return Path(listing.path)
 
 
+def _grouped(listing: Listing, groups: str | Path | None, column: str | None) -> tuple[tuple[Item, ...], tuple[str, ...]]:
+    """The listing's items with their groups, and sentences on it."""
+    if str(groups) == FOLDERS:
+        return with_folder_groups(listing)
+    grouping = _grouping(listing, groups, column)
+    return with_groups(listing.items, grouping, column) if grouping else (listing.items, grouping_notes(listing))
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Image:
     case: Case
     print: tuple[bytes, Pixels8]
+    levels: tuple[int, int] | None
+    frames: int
 
 
 def _examined(
@@ -137,7 +154,7 @@ def _examine(item: Item, store: Store, window: tuple[int, int]) -> _Image | Clin
         site=item.site,
         covariates=item.covariates,
     )
-    return _Image(case=case, print=fingerprint(found.pixels))
+    return _Image(case=case, print=fingerprint(found.pixels), levels=found.levels, frames=found.frames)
 
 
 def _broken(broken: dict[str, str], first: ClinquantError) -> ClinquantError:
@@ -160,6 +177,36 @@ def _refuse_vanished(listing: Listing, cases: tuple[Case, ...]) -> None:
         )
 
 
-def _window_note(cases: tuple[Case, ...], window: tuple[int, int]) -> str:
-    deep = sum(case.mode.startswith("I") or case.mode.endswith(";16") for case in cases)
-    return f"{deep} images of 16-bit grey: levels {window[0]} to {window[1]} become 0 to 255." if deep else ""
+NARROW = 64
+"""Grey levels of 256 below which the pictures of a data set have lost most of what their 16 bits held."""
+
+
+def _window_note(found: Sequence[_Image], window: tuple[int, int]) -> str:
+    """How deep grey becomes 8 bits, and what is lost by it: too few levels left, or levels outside the window."""
+    deep = [image.levels for image in found if image.levels is not None]
+    if not deep:
+        return ""
+    low, high = min(low for low, _ in deep), max(high for _, high in deep)
+    note = f"{len(deep)} images of 16-bit grey: levels {window[0]} to {window[1]} become 0 to 255."
+    left = 1 + int(255 * (min(high, window[1]) - max(low, window[0])) / (window[1] - window[0]))
+    narrow, cut = left < NARROW and high > low, window == FULL_WINDOW and (low < window[0] or high > window[1])
+    if not narrow and not cut:
+        return note
+    lost = f"of 256 grey levels {max(left, 0)} are used" if narrow else "the others are cut off"
+    return (
+        f"{note} They hold {low} to {high}, so {lost}: say --grey-window {min(low, 0)} {max(_full_scale(high), 255)}, or your own window."
+    )
+
+
+def _full_scale(level: int) -> int:
+    """The highest level of the fewest bits that hold `level`: 4095 for 3071."""
+    return int((1 << max(level, 1).bit_length()) - 1)
+
+
+def _frames_note(found: Sequence[_Image]) -> str:
+    several = [image.case.id for image in found if image.frames > 1]
+    if not several:
+        return ""
+    if len(several) == 1:
+        return f"1 image holds several frames or pages ({several[0]}): only the first is read."
+    return f"{len(several)} images hold several frames or pages (the first is {several[0]}): only the first of each is read."

@@ -83,7 +83,7 @@ def split(study: Study, audit: Audit, *, fractions: tuple[float, float, float] =
     kept = [case for case in labels if case not in dropped]
     sides, drawn = _drawn({case: sides[case] for case in kept}, labels, units, fractions, seed)
     roles = {side: tuple(case for case in kept if sides[case] == side) for side in ("train", "tune", "test")}
-    _refuse_empty(roles)
+    _refuse_empty(roles, dropped)
     return Split(
         train=roles["train"],
         tune=roles["tune"],
@@ -187,9 +187,11 @@ def _check_fractions(fractions: tuple[float, float, float]) -> None:
         )
 
 
-def _refuse_empty(roles: Mapping[str, tuple[str, ...]]) -> None:
+def _refuse_empty(roles: Mapping[str, tuple[str, ...]], dropped: Mapping[str, str]) -> None:
+    kept = sum(map(len, roles.values()))
     for side, cases in roles.items():
         if not cases:
+            gone = f" once {len(dropped)} copies and leaks are dropped" if dropped else ""
             raise ClinquantError(
-                "split-empty", f"nothing is left for {side} once copies and leaks are dropped.", fix="give more independent images."
+                "split-empty", f"nothing is left for {side}: {kept} images are too few{gone}.", fix="give more independent images."
             )

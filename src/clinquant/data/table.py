@@ -10,9 +10,20 @@ from pathlib import Path
 
 from clinquant.core.errors import ClinquantError
 
-GROUP_COLUMNS = ("group", "patient", "patient_id", "subject", "subject_id", "slide", "image")
-"""Names of columns that are taken for the group, the first that is there."""
-
+GROUP_COLUMNS = (
+    "group",
+    "patient",
+    "patient_id",
+    "patient id",
+    "patientid",
+    "subject",
+    "subject_id",
+    "subject id",
+    "subjectid",
+    "slide",
+    "image",
+)
+"""Names of columns, in lower case, that are taken for the group, the first that is there."""
 
 PATH_COLUMNS = ("path", "file", "filename", "file_name")
 """Names of columns that are taken for the picture's path."""

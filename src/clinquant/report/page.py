@@ -92,7 +92,7 @@ def render(
             audit=audit,
             finds=finds(audit, study, split, images),
             power=power_rows(audit),
-            warnings=tuple(dict.fromkeys([*audit.warnings, *split.warnings])),
+            warnings=tuple(dict.fromkeys([*study.notes, *audit.warnings, *split.warnings])),
             curves=curves(evidence, predictions),
             confusions=confusions(evidence.confusion, evidence.classes),
             thresholded=any(point.threshold is not None for point in evidence.operating_points.values()),

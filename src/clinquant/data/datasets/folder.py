@@ -10,7 +10,8 @@ from pathlib import Path
 
 from clinquant.core.errors import ClinquantError
 from clinquant.data.datasets.listing import Item, Listing, Say
-from clinquant.data.decode import IMAGE_SUFFIXES
+from clinquant.data.decode import DICOM_MARK, EXPORT_DICOM, IMAGE_SUFFIXES
+from clinquant.data.masks import ENDING
 from clinquant.data.role import role
 from clinquant.data.study import Source
 
@@ -47,7 +48,7 @@ class FileStore:
             raise ClinquantError(
                 "image-missing",
                 f"{case_id} cannot be read below {self.root} ({error.strerror}).",
-                fix="put the file there, correct its name, or leave it out with --skip-broken.",
+                fix="put the file there, correct its name (in a CSV, relative to the CSV's folder), or leave it out with --skip-broken.",
             ) from error
 
 
@@ -59,7 +60,8 @@ def list_folder(root: Path, *, kind: str, name: str, licence: str = "not stated"
             are named as splits.
     """
     images, others = _found(root)
-    nested = [path for path in images if "/" in path]
+    pictures, masks = _without_masks(images)
+    nested = [path for path in pictures if "/" in path]
     if not nested:
         raise _empty(root, images, others)
     with_split = _has_split_level(root, {path.split("/", 1)[0] for path in nested})
@@ -72,9 +74,16 @@ def list_folder(root: Path, *, kind: str, name: str, licence: str = "not stated"
     items = tuple(
         Item(id=path, label=index[path.split("/")[depth - 1]], split=role(path.split("/", 1)[0]) if with_split else None) for path in inside
     )
-    return Listing(
-        name=name, kind=kind, path=str(root), classes=classes, items=items, licence=licence, notes=_notes(others, len(images) - len(inside))
-    )
+    notes = (*_notes(root, others, len(pictures) - len(inside)), *_mask_notes(masks))
+    return Listing(name=name, kind=kind, path=str(root), classes=classes, items=items, licence=licence, notes=notes)
+
+
+def _without_masks(images: list[str]) -> tuple[list[str], list[str]]:
+    """The pictures, and the masks that lie beside the picture whose name they bear (`a_mask.png` beside `a.png`)."""
+    stems = {path.rpartition(".")[0] for path in images}
+    masks = [path for path in images if (stem := ENDING.sub("", path.rpartition(".")[0])) != path.rpartition(".")[0] and stem in stems]
+    left_out = set(masks)
+    return [path for path in images if path not in left_out], masks
 
 
 def _found(root: Path) -> tuple[list[str], list[str]]:
@@ -110,18 +119,47 @@ def _has_split_level(root: Path, tops: set[str]) -> bool:
     return splits == tops
 
 
-def _notes(others: list[str], outside: int) -> tuple[str, ...]:
+def _notes(root: Path, others: list[str], outside: int) -> tuple[str, ...]:
     notes = []
     if others:
-        notes.append(f"{len(others)} files that are not images were ignored (the first is {others[0]}).")
+        what = "file that is not an image was" if len(others) == 1 else "files that are not images were"
+        notes.append(f"{len(others)} {what} ignored (the first is {others[0]}).{_dicom_note(root, others)}")
     if outside:
-        notes.append(f"{outside} images stand outside any class folder and were ignored.")
+        notes.append(
+            f"{outside} {'image outside any class folder was' if outside == 1 else 'images outside any class folder were'} ignored."
+        )
     return tuple(notes)
+
+
+def _dicom_note(root: Path, others: list[str]) -> str:
+    dicom = sum(is_dicom(root / path) for path in others)
+    return f" {dicom} of them {'is' if dicom == 1 else 'are'} DICOM, which is not read: {EXPORT_DICOM}" if dicom else ""
+
+
+def is_dicom(path: Path) -> bool:
+    """True for a file that ends in `.dcm` or `.dicom` or bears the mark of the format (DICOM PS3.10, section 7.1)."""
+    if path.suffix.lower() in (".dcm", ".dicom"):
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == DICOM_MARK
+    except OSError:
+        return False
+
+
+def _mask_notes(masks: list[str]) -> tuple[str, ...]:
+    if not masks:
+        return ()
+    return (f"{len(masks)} masks beside their pictures are no pictures and were left out (the first is {masks[0]}); --masks takes them.",)
 
 
 def _empty(root: Path, images: list[str], others: list[str]) -> ClinquantError:
     if images:
         found = f"{len(images)} images, but none in a class sub-folder"
+    elif dicom := sum(is_dicom(root / path) for path in others):
+        raise ClinquantError(
+            "data-empty", f"{root} holds no image but DICOM ({dicom} of {len(others)} files), which is not read.", fix=EXPORT_DICOM
+        )
     elif others:
         suffix, count = Counter(Path(path).suffix.lower() or "no suffix" for path in others).most_common(1)[0]
         found = f"no image ({count} files with {suffix})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +14,12 @@ from clinquant.data.datasets.folder import FileStore
 from clinquant.data.datasets.listing import Item, Listing, Say
 from clinquant.data.role import ROLES, role
 from clinquant.data.study import Source
-from clinquant.data.table import Table, read_table
+from clinquant.data.table import GROUP_COLUMNS, Table, read_table
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Columns `path` and `label`; optionally `patient` or `group`, `split`, `site`, and covariates of the patients (`data.covariates`).
+    """Columns `path` and `label`; optionally a patient (`GROUP_COLUMNS`), `split`, `site`, and covariates (`data.covariates`).
 
     Paths are relative to the CSV's folder.
     """
@@ -31,7 +32,7 @@ class Manifest:
         """The rows of the manifest.
 
         Raises:
-            ClinquantError: `csv-broken`, `csv-column`, `csv-duplicate`, `csv-value`, `data-empty`.
+            ClinquantError: `csv-broken`, `csv-column`, `csv-duplicate`, `csv-value`, `data-empty`, `multi-label`.
         """
         table = read_table(Path(data))
         paths, labels = table.paths("path"), table.required("label")
@@ -39,6 +40,7 @@ class Manifest:
             raise ClinquantError("data-empty", f"{data} has no row.", fix="give one row an image.")
         refuse_duplicates(paths, data)
         classes = tuple(sorted(set(labels), key=_by_number_then_name))
+        _refuse_several_labels(classes, data)
         items = _items(table, paths, [classes.index(label) for label in labels])
         return Listing(name=Path(data).stem, kind="csv", path=str(Path(data).resolve()), classes=classes, items=items)
 
@@ -48,7 +50,7 @@ class Manifest:
 
 
 def _items(table: Table, paths: list[str], labels: list[int]) -> tuple[Item, ...]:
-    groups = table.optional("patient") or table.optional("group") or [None] * len(paths)
+    groups = next((cells for name in GROUP_COLUMNS if (cells := table.optional(name))), [None] * len(paths))
     splits = split_column(table) or [None] * len(paths)
     sites = table.optional("site") or [None] * len(paths)
     rows = zip(paths, labels, groups, splits, sites, covariates(table), strict=True)
@@ -84,6 +86,18 @@ def refuse_duplicates(paths: list[str], where: str) -> None:
         raise ClinquantError(
             "csv-duplicate", f"{where} names {twice[0]} twice ({len(twice)} such paths).", fix="leave one row for every image."
         )
+
+
+def _refuse_several_labels(classes: tuple[str, ...], where: str) -> None:
+    """Raises ClinquantError `multi-label` where a label joins others: `mass|nodule` beside `mass` and `nodule`."""
+    for name in classes:
+        parts = re.split(r"\s*[|;,+]\s*", name)
+        if len(parts) > 1 and set(parts) <= set(classes):
+            raise ClinquantError(
+                "multi-label",
+                f"{where}: the label {name!r} joins {len(parts)} classes, and an image has one.",
+                fix="leave one label in each row; a combination that is a class of its own needs a name of its own.",
+            )
 
 
 def _by_number_then_name(label: str) -> tuple[int, str]:
