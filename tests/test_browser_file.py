@@ -13,12 +13,11 @@ from app_bundle import write_integer_bundle
 from clinquant.core.errors import ClinquantError
 from clinquant.data.read import read_study
 from clinquant.data.study import Study
-from clinquant.edge.browser_model import BrowserModel, write_browser_model
+from clinquant.edge.browser_model import write_browser_model
 from clinquant.edge.kernels import BOUND
 from clinquant.edge.predict import predict_fresh
 from clinquant.edge.runtimes.onnxruntime import load
-from clinquant.lab import browser_file
-from clinquant.lab.browser_file import prove_browser_file
+from clinquant.lab.browser_file import BROWSER_FILE, make_browser_file, prove_browser_file
 from clinquant.lab.mixed import exported
 from clinquant.lab.quantize.model import Calibration
 from clinquant.lab.quantize.passes import Calibrate, FoldBatchNorm
@@ -56,8 +55,10 @@ def ids(study: Study) -> list[str]:
 
 def test_it_answers_every_test_image_bit_for_bit(run: Run) -> None:
     study = study_of(run.directory.parent)
-    found = prove_browser_file(run, {"test": (study, ids(study))})
-    assert found is not None and (found.compared, found.differing, found.optimise) == (8, 0, False)
+    made = make_browser_file(run)
+    assert made is not None
+    found = prove_browser_file(run, made, {"test": (study, ids(study))})
+    assert (found.compared, found.differing, found.optimise) == (8, 0, False)
     assert found.in_float > 15 and 0 < found.largest_sum < BOUND
 
 
@@ -78,20 +79,15 @@ def test_codes_without_a_zero_are_looked_up_before_the_browser_sees_them(bits: s
     assert {tensor.data_type for tensor in written.graph.initializer} <= {FLOAT, INT8, UINT8, INT32, INT64}
 
 
-def test_one_wrong_weight_is_found_and_stops_the_run(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_wrong_weight_is_found_and_stops_the_run(run: Run) -> None:
     """The control: a depthwise weight of the float kernels is another integer."""
     study = study_of(run.directory.parent)
-
-    def sabotaged(run: Run) -> BrowserModel | None:
-        made = make(run)
-        model = onnx.load(str(run.path(browser_file.BROWSER_FILE)))
-        weight = next(tensor for tensor in model.graph.initializer if tensor.name.endswith(".weight_float"))
-        weight.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(weight), weight.name))
-        onnx.save(model, run.path(browser_file.BROWSER_FILE))
-        return made
-
-    make = browser_file.make_browser_file
-    monkeypatch.setattr(browser_file, "make_browser_file", sabotaged)
+    made = make_browser_file(run)
+    assert made is not None
+    model = onnx.load(str(run.path(BROWSER_FILE)))
+    weight = next(tensor for tensor in model.graph.initializer if tensor.name.endswith(".weight_float"))
+    weight.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(weight), weight.name))
+    onnx.save(model, run.path(BROWSER_FILE))
     with pytest.raises(ClinquantError) as error:
-        prove_browser_file(run, {"test": (study, ids(study))})
+        prove_browser_file(run, made, {"test": (study, ids(study))})
     assert error.value.code == "browser-differs"

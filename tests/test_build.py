@@ -24,10 +24,13 @@ from clinquant.edge.recompute import recompute
 from clinquant.edge.test_reads import reads
 from clinquant.edge.verify import verify
 from clinquant.evidence.claims import Verdict
+from clinquant.lab.browser_file import make_browser_file
 from clinquant.lab.build import build, evidence_of, split_of, study_of
 from clinquant.lab.options import BuildOptions
 from clinquant.lab.run import Run, Silent
 from tiny_bundle import reseal
+
+FILES = ("audit.json", "split.json", "float.safetensors", "quantized.safetensors", "float.onnx", "integer.onnx", "cards/integer.json")
 
 TINY = {"arch": "resnet20", "size": 16, "epochs": 2}
 
@@ -192,6 +195,25 @@ def test_another_margin_proves_again_but_trains_nothing(built: Path, tmp_path: P
     assert (built / "float.safetensors").stat().st_mtime_ns == trained
     assert json.loads((built / "bundle/manifest.json").read_text())["bundle_version"] == 2
     build(original, built)
+
+
+def test_columns_given_later_prove_again_but_make_no_file_again(
+    built: Path, patients: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Columns divide evidence; no picture, label or patient changes by them. The browser's file is made once, for key and proof."""
+    out, lines = Path(shutil.copytree(built, tmp_path / "run")), ["path,sex"]
+    lines += [f"{case.id},{'fm'[int(case.group or '', 36) % 2]}" for case in study_of(Run(built)).cases]
+    (tmp_path / "people.csv").write_text("\n".join(lines) + "\n")
+    made: list[Run] = []
+    monkeypatch.setattr("clinquant.lab.build.make_browser_file", lambda run: made.append(run) or make_browser_file(run))
+    before, listener = {name: (out / name).stat().st_mtime_ns for name in FILES}, Listener()
+    build(replace(options_of(out), covariates=str(tmp_path / "people.csv")), out, listener)
+    assert {name: (out / name).stat().st_mtime_ns for name in FILES} == before
+    kept = {line.split(":")[0] for line in listener.lines if line.endswith("done before, kept.")}
+    assert kept == {"audit", "split", "train", "quantize", "export"} and len(made) == 1
+    assert (out / "bundle/covariates.csv").read_text(encoding="utf-8").startswith("id,sex")
+    evidence = evidence_of(Run(out))
+    assert evidence.parents["study"] == sha256_file(out / "study.json") and not any("--covariates" in each for each in evidence.not_shown)
 
 
 def test_same_seed_gives_the_same_bytes(built: Path, patients: Path, tmp_path: Path) -> None:

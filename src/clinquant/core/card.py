@@ -35,7 +35,7 @@ class Card:
         grey_window: the 16-bit grey levels that map to 0 and 255.
         weights: where the initial weights came from, and their licence.
         data_licence: the data set's licence as stated by its source.
-        parents: sha256 of the artifacts this one was made from, by kind.
+        parents: sha256 of the artifacts this one was made from, by kind; of a study, `learnt_sha256`.
         limits: the research-use notice.
     """
 

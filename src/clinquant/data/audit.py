@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from clinquant.core.artifact import sha256_json
 from clinquant.data.balance import Sizes, balance, composition_warnings, modes, sizes
 from clinquant.data.copies import Copies, Groups, find_copies
 from clinquant.data.fingerprints import fingerprints
 from clinquant.data.leaks import find_leaks, leaked_test_cases
-from clinquant.data.study import Study
+from clinquant.data.study import Study, learnt_sha256
 from clinquant.data.units import copy_units, units_of
 from clinquant.evidence.power import Decidable, decidable
 
@@ -35,7 +34,7 @@ class Audit(Copies):
         power: what the test set can decide at that margin, and at which it could.
         power_of: which test set that is, in words.
         warnings: plain sentences.
-        parents: sha256 of the study.
+        parents: `learnt_sha256` of the study.
     """
 
     conflicts: Groups
@@ -84,7 +83,7 @@ def audit(
         power=decidable(test_units, margin, study.positive),
         power_of=test_name,
         warnings=(*_copy_warnings(study, conflicts, leaks), *composition_warnings(study, table)),
-        parents={"study": sha256_json(study)},
+        parents={"study": learnt_sha256(study)},
     )
 
 

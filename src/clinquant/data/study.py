@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from clinquant.core.artifact import sha256_json
 from clinquant.core.errors import ClinquantError
 
 
@@ -86,3 +87,9 @@ class Study:
 
     def __len__(self) -> int:
         return len(self.cases)
+
+
+def learnt_sha256(study: Study) -> str:
+    """Hash of what copies, split and networks follow from: all of a study but sites, covariates and notes, which evidence alone reads."""
+    cases = tuple(replace(case, site=None, covariates={}) for case in study.cases)
+    return sha256_json(replace(study, cases=cases, notes=()))

@@ -23,19 +23,19 @@ def make_browser_file(run: Run) -> BrowserModel | None:
     return write_browser_model(run.path("integer.onnx"), run.path(BROWSER_FILE))
 
 
-def prove_browser_file(run: Run, tests: Mapping[str, tuple[Study, Sequence[str]]], *, islands: bool = False) -> BrowserFile | None:
-    """Runs it on every test case, in a fresh process on this machine, and compares its logits with the integer file's, bit for bit.
+def prove_browser_file(
+    run: Run, made: BrowserModel, tests: Mapping[str, tuple[Study, Sequence[str]]], *, islands: bool = False
+) -> BrowserFile:
+    """Runs `BROWSER_FILE` on every test case, in a fresh process on this machine, and compares its logits with the integer file's bits.
 
     Args:
+        made: by `make_browser_file`.
         tests: part -> study and case ids, of which `predictions/<part>.integer.csv` holds the integer file's answers.
         islands: the file computes operators in float, whose last bit may follow the graph's form: then by `TOLERANCE`.
 
     Raises:
         ClinquantError: `browser-differs` where any logit does.
     """
-    made = make_browser_file(run)
-    if made is None:
-        return None
     compared = differing = 0
     for part, (study, ids) in tests.items():
         expected = Predictions.read(run.path(f"predictions/{part}.integer.csv")).scores

@@ -23,7 +23,7 @@ from clinquant.data.masks import read_masks
 from clinquant.data.pixels import Pixels
 from clinquant.data.read import read_study
 from clinquant.data.split import Split, split
-from clinquant.data.study import Study
+from clinquant.data.study import Study, learnt_sha256
 from clinquant.edge.bundle import Bundle, pack
 from clinquant.edge.golden import golden_images, record_golden
 from clinquant.edge.predict import predict_fresh
@@ -141,7 +141,7 @@ def run_audit(run: Run, options: BuildOptions) -> Audit:
         with run.narrator.progress("look for copies") as tick:
             write_json(run.path("audit.json"), audit(study_of(run), margin=options.margin, progress=tick), kind="audit")
 
-    run.step("audit", {"study": run.sha256("study.json"), "margin": options.margin}, ("audit.json",), make)
+    run.step("audit", {"study": learnt_sha256(study_of(run)), "margin": options.margin}, ("audit.json",), make)
     return audit_of(run)
 
 
@@ -149,7 +149,7 @@ def run_split(run: Run, options: BuildOptions) -> Split:
     """split.json."""
     externals = {kind: [f"external/{i}{end}.json" for i in range(len(options.tests))] for kind, end in (("raw", ".study"), ("new", ""))}
     inputs = {
-        "study": run.sha256("study.json"),
+        "study": learnt_sha256(study_of(run)),
         "audit": run.sha256("audit.json"),
         "seed": options.seed,
         "external": [run.sha256(raw) for raw in externals["raw"]],
@@ -187,7 +187,7 @@ def run_train(run: Run, options: BuildOptions) -> Classifier:
     names = ("arch", "size", "epochs", "seed", "weights", "threshold", "vertical_flip")
     chosen = {name: getattr(options, name) for name in names}
     objectives = objectives_of(options)
-    inputs = {"study": run.sha256("study.json"), "split": run.sha256("split.json"), **chosen, **_brought(run, options)}
+    inputs = {"study": learnt_sha256(study_of(run)), "split": run.sha256("split.json"), **chosen, **_brought(run, options)}
     asked: dict[str, Any] = {"objectives": objectives} if objectives else {}
     teacher = Path(options.teacher) if options.teacher else None
 
@@ -278,10 +278,12 @@ def run_prove(run: Run, options: BuildOptions) -> Evidence:
     study, parts = study_of(run), split_of(run)
     external = {f"{index}": read_json(run.path(f"external/{index}.json"), External, kind="external") for index in range(len(options.tests))}
     claims = write_claims(run, study, parts, options.margin)
+    browser = make_browser_file(run)
     inputs = {
+        "study": run.sha256("study.json"),
         "claims": run.sha256("claims.json"),
         "files": run.sha256("float.onnx", "integer.onnx"),
-        **({"browser": run.sha256(BROWSER_FILE)} if make_browser_file(run) else {}),
+        **({"browser": run.sha256(BROWSER_FILE)} if browser else {}),
         "cards": run.sha256(*(f"cards/{file}.json" for file in FILES)),
         "external": [sha256_json(other) for other in external.values()],
         **({"explain": True, "noise floor": options.noise_floor} if explains(options) else {}),
@@ -292,7 +294,7 @@ def run_prove(run: Run, options: BuildOptions) -> Evidence:
         return run_fidelity(run, study, parts, options)
 
     def make() -> None:
-        write_json(run.path("evidence.json"), prove(run, study, parts, claims, external, explain), kind="evidence")
+        write_json(run.path("evidence.json"), prove(run, study, parts, claims, external, browser=browser, explain=explain), kind="evidence")
 
     run.step("prove", inputs, ("evidence.json", *(f"predictions/test.{file}.csv" for file in FILES)), make)
     return evidence_of(run)
@@ -422,7 +424,7 @@ def _predict_tune(run: Run, model: Path, study: Study, parts: Split, out: Path, 
 
 def _parents(run: Run) -> dict[str, str]:
     return {
-        "study": run.sha256("study.json"),
+        "study": learnt_sha256(study_of(run)),
         "split": run.sha256("split.json"),
         "float": run.sha256("float.safetensors"),
         "quantized": run.sha256("quantized.safetensors"),

@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from clinquant.core.artifact import sha256_json
 from clinquant.core.errors import missing_extra
 from clinquant.core.predictions import Predictions
 from clinquant.data.masks import read_masks, stem
 from clinquant.data.pixels import Pixels
 from clinquant.data.split import Split
-from clinquant.data.study import Study
+from clinquant.data.study import Study, learnt_sha256
 from clinquant.edge.resize import model_pixels
 from clinquant.evidence.fidelity import Fidelity, fidelity, pointing
 from clinquant.lab.architectures import find_architecture
@@ -49,7 +48,7 @@ def run_fidelity(run: Run, study: Study, split: Split, options: BuildOptions) ->
     rows = np.unique(np.linspace(0, len(table.ids) - 1, min(IMAGES, len(table.ids))).astype(np.int64))
     chosen = table.take(rows)
     preprocess = classifier.card.preprocess
-    pixels = model_pixels(Pixels(study), chosen.ids, preprocess, cache=run.path("work"), key=sha256_json(study))
+    pixels = model_pixels(Pixels(study), chosen.ids, preprocess, cache=run.path("work"), key=learnt_sha256(study))
     networks: dict[str, tuple[Classifier | QuantizedNetwork, Path]] = {
         "float": (classifier, run.path("float.onnx")),
         "integer": (quantized, run.path("integer.onnx")),

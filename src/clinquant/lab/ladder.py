@@ -16,7 +16,7 @@ from clinquant.core.errors import ClinquantError
 from clinquant.core.predictions import Predictions
 from clinquant.data.pixels import Pixels
 from clinquant.data.split import Split
-from clinquant.data.study import Study
+from clinquant.data.study import Study, learnt_sha256
 from clinquant.edge.resize import model_pixels
 from clinquant.lab.classifier import Classifier
 from clinquant.lab.mixed import LayerWidth, TunedOn, mix, told
@@ -155,7 +155,7 @@ class Climb:
     def labelled(self, ids: tuple[str, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Input pixels and labels, the pixels those that float training kept."""
         label = {case.id: case.label for case in self.study.cases}
-        preprocess, key = self.classifier.card.preprocess, sha256_json(self.study)
+        preprocess, key = self.classifier.card.preprocess, learnt_sha256(self.study)
         pixels = model_pixels(Pixels(self.study), ids, preprocess, cache=self.run.path("train"), key=key)
         return pixels, np.array([label[case] for case in ids], np.int64)
 
@@ -220,7 +220,7 @@ def climb(run: Run, options: BuildOptions, classifier: Classifier, study: Study,
         baseline: the float file's predictions of tune.
     """
     preprocess = classifier.card.preprocess
-    pixels = model_pixels(Pixels(study), parts.calibration, preprocess, cache=run.path("work"), key=sha256_json(study))
+    pixels = model_pixels(Pixels(study), parts.calibration, preprocess, cache=run.path("work"), key=learnt_sha256(study))
     calibration, model = (
         Calibration(pixels=pixels, preprocess=preprocess),
         begin(classifier, options.bits, target=find_target(options.target)),

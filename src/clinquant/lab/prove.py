@@ -20,6 +20,7 @@ from clinquant.data.external import External
 from clinquant.data.split import Split
 from clinquant.data.study import Study
 from clinquant.edge.bench import bench
+from clinquant.edge.browser_model import BrowserModel
 from clinquant.edge.integer_audit import integer_audit
 from clinquant.edge.kept import SCOPE_TABLE, ExternalTables, Kept, read_distances
 from clinquant.edge.machine import machine
@@ -86,6 +87,8 @@ def prove(
     split: Split,
     claims: Claims,
     external: Mapping[str, External],
+    *,
+    browser: BrowserModel | None = None,
     explain: Callable[[], tuple[Fidelity, ...]] = lambda: (),
 ) -> Evidence:
     """Evidence of `float.onnx` and `integer.onnx` of the run, the test set read now and the read counted.
@@ -93,6 +96,7 @@ def prove(
     Args:
         claims: as written down.
         external: name -> another hospital's cases, new to the model.
+        browser: what a browser runs in the integer file's place, made at `BROWSER_FILE`; None where it runs that itself.
         explain: measures explanations of test cases, once both files' predictions of them are written.
     """
     cards = {file: read_json(run.path(f"cards/{file}.json"), Card, kind="card") for file in FILES}
@@ -105,11 +109,8 @@ def prove(
     unit = "patient" if pair.test.unit == "image" else pair.test.unit
     corruptions, scope = stress(run, study, split, cards, claims.claims[0].margin, unit)
     audits = {file: integer_audit(run.path(f"{file}.onnx"), cards["integer"].preprocess.size) for file in FILES}
-    browser = prove_browser_file(
-        run,
-        {"test": (study, split.test), **{f"external-{name}": (other.study, other.ids) for name, other in external.items()}},
-        islands=cards["integer"].float_islands > 0,
-    )
+    tests = {"test": (study, split.test), **{f"external-{name}": (other.study, other.ids) for name, other in external.items()}}
+    proven = None if browser is None else prove_browser_file(run, browser, tests, islands=cards["integer"].float_islands > 0)
     trials = read_json(run.path("recipes.json"), Trials, kind="recipes")
     fidelity = explain()
     return Evidence(
@@ -122,8 +123,8 @@ def prove(
         classes=study.classes,
         positive=study.positive,
         model=_model(run, cards["integer"], trials.chosen),
-        files={file: _facts(run.path(f"{file}.onnx")) for file in FILES} | ({"browser": _facts(run.path(BROWSER_FILE))} if browser else {}),
-        browser=browser,
+        files={file: _facts(run.path(f"{file}.onnx")) for file in FILES} | ({"browser": _facts(run.path(BROWSER_FILE))} if proven else {}),
+        browser=proven,
         latency=latency,
         runtime=Predictions.read(run.path("predictions/test.integer.csv")).runtime,
         machine=machine(),

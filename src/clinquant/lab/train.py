@@ -18,7 +18,7 @@ from clinquant.core.card import Card
 from clinquant.core.preprocess import Preprocess
 from clinquant.data.pixels import Pixels
 from clinquant.data.split import Split
-from clinquant.data.study import Study
+from clinquant.data.study import Study, learnt_sha256
 from clinquant.edge.resize import model_pixels
 from clinquant.lab.architectures import Architecture, find_architecture
 from clinquant.lab.augment import Augment
@@ -87,7 +87,7 @@ def train(
     )
     source, folder = Pixels(study), out / "train"
     train_pixels, tune_pixels = (
-        model_pixels(source, ids, preprocess, cache=folder, key=sha256_json(study)) for ids in (split.train, split.tune)
+        model_pixels(source, ids, preprocess, cache=folder, key=learnt_sha256(study)) for ids in (split.train, split.tune)
     )
     taught = load_teacher(teacher, study, split, preprocess) if teacher else None
     objectives = (*objectives, Distillation()) if taught else objectives
@@ -121,7 +121,7 @@ def _classifier(study: Study, split: Split, plan: TrainingPlan, name: str, origi
         grey_window=study.source.grey_window,
         weights=origin,
         data_licence=study.licence,
-        parents={"study": sha256_json(study), "split": sha256_json(split), "plan": sha256_json(plan)},
+        parents={"study": learnt_sha256(study), "split": sha256_json(split), "plan": sha256_json(plan)},
     )
     return Classifier(module=module, card=card)
 
