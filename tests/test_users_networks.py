@@ -16,6 +16,8 @@ from clinquant.core.card import Card
 from clinquant.core.errors import ClinquantError
 from clinquant.core.preprocess import Preprocess
 from clinquant.core.reference import execute
+from clinquant.edge.agree.agree import compare_file
+from clinquant.edge.agree.targets import target_module
 from clinquant.edge.runtimes.onnxruntime import load
 from clinquant.lab.classifier import Classifier
 from clinquant.lab.export.float import export_float
@@ -132,6 +134,9 @@ CASES: dict[str, Case] = {
     "pool_that_rounds_up_nothing": Case(
         lambda: Net(plain, nn.Sequential(nn.MaxPool2d(2, ceil_mode=True), nn.AvgPool2d(7, count_include_pad=False), pooled_to(1))), BODY
     ),
+    "pool_that_rounds_up": Case(
+        lambda: Net(plain, nn.Sequential(nn.MaxPool2d(3, 2, ceil_mode=True), nn.MaxPool2d(2, 3, 1, ceil_mode=True), pooled_to(1))), BODY
+    ),
     "convolution_before_pooling": Case(lambda: Net(plain, nn.Sequential(nn.Conv2d(8, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())), BODY),
     "convolution_behind_pooling": Case(lambda: Net(plain, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, 3, 1), nn.Flatten())), BODY),
     "norms_of_vectors": Case(
@@ -186,6 +191,23 @@ def test_it_is_traced_as_it_computes_and_exact_on_every_code(name: str, tmp_path
         for optimised in (False, True):
             for tensor, codes in every_tensor(path, program, pixels, optimised=optimised).items():
                 assert tensor == "pixels" or np.array_equal(codes, found[tensor]), (bits, tensor, optimised)
+
+
+@pytest.mark.parametrize("target", ["wasm-node", "x86-no-vnni"])
+def test_pooling_that_rounds_up_is_the_same_elsewhere(target: str, tmp_path: Path) -> None:
+    """Windows that reach beyond the padding, in WebAssembly and on an older processor."""
+    if reason := target_module(target).missing():
+        pytest.skip(reason)
+    program = lower(quantize(lived_in(CASES["pool_that_rounds_up"]), images(SIZE, 16, 1), recipes=("mse",))["mse"])
+    compared = compare_file(export_integer(program, tmp_path / "model.onnx"), list(images(SIZE, 4, 5)), [target]).targets[0]
+    assert compared.agrees and compared.differing_bytes == 0
+
+
+def test_an_average_that_rounds_up_is_refused_by_its_name() -> None:
+    """What it divides by is not the window's size at the edge."""
+    with pytest.raises(ClinquantError, match=r"average pooling that rounds up \(ceil_mode\)") as caught:
+        trace(Net(plain, nn.Sequential(nn.AvgPool2d(3, 2, ceil_mode=True), pooled_to(1))), SIZE)
+    assert caught.value.code == "operator-unsupported"
 
 
 def test_what_begins_at_nought_is_rehearsed_as_if_it_had_lived() -> None:

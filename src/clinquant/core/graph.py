@@ -24,7 +24,7 @@ OPERATORS: dict[str, str] = {
     "add": "a + b, equal shapes",
     "mul": "a b, equal shapes, or one of them [n, c, 1, 1]",
     "concat": "along channels, or tokens",
-    "max_pool": "kernel, stride, pads",
+    "max_pool": "kernel, stride, pads (top, left, bottom, right)",
     "average_pool": "kernel, stride, pads; count_include_pad",
     "global_average_pool": "[n, c, h, w] to [n, c, 1, 1]",
     "flatten": "[n, c, h, w] to [n, c h w]",

@@ -196,14 +196,23 @@ def _pool(op: str) -> Callable[..., None]:
     def rule(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:
         (h, w), kernel = _pair(a["padding"]), _pair(a["kernel_size"])
         stride = _pair(a["stride"] or kernel)
+        if _pair(a.get("dilation", 1)) != (1, 1) or (h + w and not a.get("count_include_pad", True)):
+            raise refusal(tracer, fx_node, "pooling with dilation or uncounted padding", "leave them at their defaults.")
         sides = zip(tracer.shapes[a["self"]][2:], (h, w), kernel, stride, strict=True)
-        rounds_up = any((side + 2 * pad - window) % step for side, pad, window, step in sides)
-        if (a["ceil_mode"] and rounds_up) or _pair(a.get("dilation", 1)) != (1, 1) or (h + w and not a.get("count_include_pad", True)):
-            raise refusal(tracer, fx_node, "pooling with ceil_mode, dilation or uncounted padding", "leave them at their defaults.")
+        below, beside = (_beyond(*side) if a["ceil_mode"] else 0 for side in sides)
+        if op == "average_pool" and below + beside:
+            raise refusal(tracer, fx_node, "average pooling that rounds up (ceil_mode)", "leave ceil_mode at its default.")
         extra = {"count_include_pad": True} if op == "average_pool" else {}
-        tracer.add(fx_node, op, [a["self"]], kernel=kernel, stride=stride, pads=(h, w, h, w), **extra)
+        tracer.add(fx_node, op, [a["self"]], kernel=kernel, stride=stride, pads=(h, w, h + below, w + beside), **extra)
 
     return rule
+
+
+def _beyond(side: int, pad: int, window: int, step: int) -> int:
+    """Positions after the padding that the last window covers where sizes are rounded up; one that would begin there is left out."""
+    last = -(-(side + 2 * pad - window) // step) * step
+    begins = last if last < side + pad else last - step
+    return max(0, begins + window - side - 2 * pad)
 
 
 def _adaptive_pool(tracer: _Tracer, fx_node: fx.Node, a: Arguments) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -62,12 +63,16 @@ def _conv(node: Node, inputs: list[torch.Tensor], params: Params) -> torch.Tenso
     return F.conv2d(x, params["weight"], params.get("bias"), a["stride"], padding, a["dilation"], a["groups"])
 
 
-def _pool(kind: str) -> Callable[[Node, list[torch.Tensor], Params], torch.Tensor]:
-    def rule(node: Node, inputs: list[torch.Tensor], params: Params) -> torch.Tensor:
-        function = F.max_pool2d if kind == "max" else F.avg_pool2d
-        return function(inputs[0], node.attributes["kernel"], node.attributes["stride"], node.attributes["pads"][:2])
+def _max_pool(node: Node, inputs: list[torch.Tensor], params: Params) -> torch.Tensor:
+    top, left, bottom, right = node.attributes["pads"]
+    x = inputs[0]
+    if (top, left) != (bottom, right):
+        x = F.pad(x, (0, right - left, 0, bottom - top), value=-math.inf)
+    return F.max_pool2d(x, node.attributes["kernel"], node.attributes["stride"], (top, left))
 
-    return rule
+
+def _average_pool(node: Node, inputs: list[torch.Tensor], params: Params) -> torch.Tensor:
+    return F.avg_pool2d(inputs[0], node.attributes["kernel"], node.attributes["stride"], node.attributes["pads"][:2])
 
 
 def _batch_norm(node: Node, inputs: list[torch.Tensor], params: Params) -> torch.Tensor:
@@ -94,8 +99,8 @@ RULES: dict[str, Callable[[Node, list[torch.Tensor], Params], torch.Tensor]] = {
     "add": lambda node, inputs, params: inputs[0] + inputs[1],
     "mul": lambda node, inputs, params: inputs[0] * inputs[1],
     "concat": lambda node, inputs, params: torch.cat(inputs, 1),
-    "max_pool": _pool("max"),
-    "average_pool": _pool("average"),
+    "max_pool": _max_pool,
+    "average_pool": _average_pool,
     "global_average_pool": lambda node, inputs, params: inputs[0].mean((2, 3), keepdim=True),
     "flatten": lambda node, inputs, params: inputs[0].flatten(1),
     "unflatten": lambda node, inputs, params: inputs[0][:, :, None, None],
