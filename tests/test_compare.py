@@ -89,6 +89,17 @@ def test_a_destroyed_rare_class_is_inferior(counts: tuple[int, ...], positive: i
     assert found(findings, "auc").verdict is Verdict.INFERIOR
 
 
+def test_two_positives_are_not_said_to_become_proof_of_harm_with_a_few_more() -> None:
+    """A bootstrap of two cases that ends at 0 is no harm seen, nor is it when it is scaled to five."""
+    scores, labels = separated((120, 2))
+    scores[:, 1], scores[:, 0] = np.r_[np.linspace(0, 1, 120), 0.9, 0.6], 0.0
+    after = scores.copy()
+    after[-1, 1] -= 0.12
+    auc = found(outcome(table(scores, labels), table(after, labels), 1), "auc")
+    assert auc.verdict is Verdict.INCONCLUSIVE and auc.difference == pytest.approx(-0.0625, abs=0.01)
+    assert auc.upper is not None and auc.needed is not None and auc.needed * 2 / 122 > 40
+
+
 def test_one_positive_case_proves_nothing_against_a_model_either() -> None:
     scores, labels = separated((300, 1))
     broken = scores.copy()

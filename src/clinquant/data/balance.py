@@ -63,11 +63,8 @@ def modes(study: Study) -> dict[str, int]:
 
 def composition_warnings(study: Study, table: dict[str, dict[str, int]]) -> list[str]:
     """Sentences on classes with few units, on imbalance, and on sizes or modes that give the class away."""
-    warnings = [
-        f"Class {name!r} has only {row['units']} independent units: too few to learn or to show anything about."
-        for name, row in table.items()
-        if row["units"] < FEW
-    ]
+    few = {name: row["units"] for name, row in table.items() if row["units"] < FEW}
+    warnings = few_sentences(few, "independent units", "too few to learn or to show anything about")
     most, least = (pick(table, key=lambda name: table[name]["images"]) for pick in (max, min))
     if table[most]["images"] > 10 * table[least]["images"]:
         warnings.append(f"Imbalance: {table[most]['images']} images of {most!r}, {table[least]['images']} of {least!r}.")
@@ -77,6 +74,26 @@ def composition_warnings(study: Study, table: dict[str, dict[str, int]]) -> list
                 f"A picture's {what} alone removes {share:.0%} of wrong guesses of its class: a network may learn that instead."
             )
     return warnings
+
+
+MANY_CLASSES = 3
+"""Classes with few units, above which one sentence names them all."""
+
+
+def few_sentences(few: dict[str, int], what: str, therefore: str) -> list[str]:
+    """A sentence for each class of which there is little, or one for many; `few` is class -> number of `what`.
+
+    >>> few_sentences({"a": 1}, "units in test", "too few")
+    ["Class 'a' has only 1 unit in test: too few."]
+    """
+    if len(few) <= MANY_CLASSES:
+        return [f"Class {name!r} has only {_counted(count, what)}: {therefore}." for name, count in few.items()]
+    listed = ", ".join(f"{name!r} {count}" for name, count in few.items())
+    return [f"{len(few)} classes have few {what} ({listed}): {therefore}."]
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what.replace('units', 'unit') if count == 1 else what}"
 
 
 def _given_away(study: Study, trait: Callable[[Case], object]) -> float:

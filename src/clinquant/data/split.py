@@ -10,7 +10,7 @@ import numpy as np
 
 from clinquant.core.errors import ClinquantError
 from clinquant.data.audit import Audit
-from clinquant.data.balance import FEW
+from clinquant.data.balance import FEW, few_sentences
 from clinquant.data.stratify import assign, proportional
 from clinquant.data.study import Study
 from clinquant.data.units import units_of
@@ -171,13 +171,15 @@ def _labels_by_unit(cases: Iterable[str], labels: Mapping[str, int], units: Mapp
 
 def _warnings(study: Study, roles: Mapping[str, tuple[str, ...]], units: Mapping[str, str]) -> Iterable[str]:
     label = {case.id: case.label for case in study.cases}
+    few: dict[str, int] = {}
     for k, name in enumerate(study.classes):
         counts = {side: len({units[case] for case in cases if label[case] == k}) for side, cases in roles.items()}
         for side, count in counts.items():
             if count == 0:
                 yield f"Class {name!r} has no case in {side}: {sum(counts.values())} independent units in all are too few."
         if 0 < counts["test"] < FEW:
-            yield f"Class {name!r} has only {counts['test']} independent units in test: nothing can be shown about it."
+            few[name] = counts["test"]
+    yield from few_sentences(few, "independent units in test", "nothing can be shown about so few")
 
 
 def _check_fractions(fractions: tuple[float, float, float]) -> None:

@@ -59,8 +59,9 @@ class Discrimination:
             differences: [b] of the bootstrap by unit.
             times: as many units as were seen, in the same mix of classes, for planning.
         """
-        drawn = self._drawn(differences).projected(self.difference, times)
-        return allow_unseen(drawn, self.difference, self._strata(times), self.confidence)
+        drawn = self._drawn(differences)
+        projected = drawn.projected(self.difference, times)
+        return allow_unseen(projected, self.difference, self._strata(times), self.confidence, harmed=drawn.upper < 0)
 
     def needed_without_cases(self, margin: float) -> int | None:
         """None: no number of units gives an AUC where a class is missing."""

@@ -40,15 +40,17 @@ class Stratum:
     share: float = 1.0
 
 
-def allow_unseen(seen: Interval, difference: float, strata: Sequence[Stratum], confidence: float = 0.95) -> Interval:
+def allow_unseen(
+    seen: Interval, difference: float, strata: Sequence[Stratum], confidence: float = 0.95, *, harmed: bool | None = None
+) -> Interval:
     """`seen`, reaching at least as far from `difference` as failures that the test set did not happen to hold may.
 
     The upper end is left alone where harm has been seen (`seen` lies wholly below 0): loss that has happened is no longer a
-    matter of what was not seen.
+    matter of what was not seen. Who plans with a projected interval says in `harmed` whether the real one did so.
     """
     down = max(reach_with_unseen(difference - seen.lower, stratum, confidence) for stratum in strata)
     up = max(reach_with_unseen(seen.upper - difference, stratum, confidence) for stratum in strata)
-    upper = seen.upper if seen.upper < 0 else difference + up
+    upper = seen.upper if (seen.upper < 0 if harmed is None else harmed) else difference + up
     return Interval(max(-1.0, difference - down), min(1.0, upper))
 
 

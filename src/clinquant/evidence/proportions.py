@@ -90,8 +90,9 @@ class Proportion:
         """
         if differences is None:
             return self.score(times)
-        drawn = percentile_interval(differences, self.units, self.confidence).projected(self.difference, times)
-        widened = allow_unseen(drawn, self.difference, [Stratum(times * self.units)], self.confidence)
+        drawn = percentile_interval(differences, self.units, self.confidence)
+        projected = drawn.projected(self.difference, times)
+        widened = allow_unseen(projected, self.difference, [Stratum(times * self.units)], self.confidence, harmed=drawn.upper < 0)
         return widened.union(self.score(times / self.design_effect))
 
     def needed_without_cases(self, margin: float) -> int | None:
