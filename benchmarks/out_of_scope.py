@@ -36,7 +36,7 @@ from clinquant.data.read import read_study
 from clinquant.data.split import split
 from clinquant.data.study import Study
 from clinquant.edge.resize import Resizer
-from clinquant.evidence.measured import wilson
+from clinquant.evidence.wilson import wilson
 from clinquant.lab.scope import learn_scope
 
 Picture = NDArray[np.uint8]

@@ -74,14 +74,6 @@ def test_a_dead_channel_gets_no_overflowing_bias() -> None:
     assert codes[0] * 0.01 * float(grid.scale[0]) == pytest.approx(3.0, rel=1e-5)
 
 
-@given(st.floats(1e-6, 1e6), st.integers(2, 20))
-def test_round_up_mantissa(value: float, bits: int) -> None:
-    rounded = float(affine.round_up_mantissa(value, bits))
-    fraction = np.frexp(rounded)[0] * 2**bits
-    assert value <= rounded <= value * (1 + 2.0 ** (1 - bits)) * (1 + 1e-6)
-    assert fraction == int(fraction)
-
-
 @pytest.mark.parametrize("low,high", [(float("nan"), 1.0), (0.0, float("inf")), (2.0, 1.0)])
 def test_impossible_ranges_are_refused(low: float, high: float) -> None:
     with pytest.raises(ClinquantError) as caught:

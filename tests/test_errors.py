@@ -27,8 +27,9 @@ def _takes_code(node: ast.FunctionDef) -> bool:
     return bool(node.args.args) and node.args.args[0].arg == "code"
 
 
-def documented() -> set[str]:
-    return set(re.findall(r"^\| ([a-z][a-z0-9-]+) \|", (ROOT / "docs" / "errors.md").read_text(encoding="utf-8"), re.MULTILINE)) - {"code"}
+def documented() -> list[str]:
+    rows = re.findall(r"^\| ([a-z][a-z0-9-]+) \|", (ROOT / "docs" / "errors.md").read_text(encoding="utf-8"), re.MULTILINE)
+    return [row for row in rows if row != "code"]
 
 
 def test_codes_are_kebab_case() -> None:
@@ -36,11 +37,15 @@ def test_codes_are_kebab_case() -> None:
 
 
 def test_every_code_is_documented() -> None:
-    assert sorted(codes_in_source() - documented()) == []
+    assert sorted(codes_in_source() - set(documented())) == []
 
 
 def test_every_documented_code_exists() -> None:
-    assert sorted(documented() - codes_in_source()) == []
+    assert sorted(set(documented()) - codes_in_source()) == []
+
+
+def test_codes_are_documented_once_and_in_order() -> None:
+    assert documented() == sorted(set(documented()))
 
 
 def test_every_exit_code_is_documented() -> None:

@@ -11,7 +11,8 @@ from sklearn.metrics import roc_auc_score
 from statsmodels.stats.proportion import proportion_confint
 
 from clinquant.core.predictions import Predictions
-from clinquant.evidence.measured import measure_auc, measure_decisions, wilson
+from clinquant.evidence.measured import measure_auc, measure_decisions
+from clinquant.evidence.wilson import wilson
 
 
 def table(labels: NDArray[np.int64], scores: NDArray[np.float64], groups: list[str] | None = None) -> Predictions:

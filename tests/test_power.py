@@ -12,7 +12,6 @@ from clinquant.core.errors import ClinquantError
 from clinquant.evidence.claims import Role, plan_claims
 from clinquant.evidence.metrics import macro_auc
 from clinquant.evidence.power import (
-    cases_for_discordance,
     cases_needed,
     decidable,
     macro_strata,
@@ -39,16 +38,6 @@ def test_cases_needed_is_the_least(margin: float) -> None:
 def test_smallest_margin_is_the_closed_form(cases: int) -> None:
     z2 = stats.norm.ppf(0.975) ** 2
     assert smallest_margin(cases) == pytest.approx(z2 / (cases + z2), abs=1e-9)
-
-
-def test_cases_for_discordance_reach_their_power() -> None:
-    """Half of 5% discordance either way at margin 0.02: the normal formula's n gives about the power asked, by simulation with Tango."""
-    n = cases_for_discordance(0.05, 0.02, power=0.8)
-    assert n == int(np.ceil((stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) ** 2 * 0.05 / 0.02**2))
-    flips = np.random.default_rng(0).multinomial(n, [0.025, 0.025, 0.95], size=1000)
-    passed = np.mean([tango_interval(lost, gained, n).lower > -0.02 for lost, gained, _ in flips])
-    assert passed == pytest.approx(0.8, abs=0.06)
-    assert cases_for_discordance(0.0, 0.02) == cases_needed(0.02)
 
 
 def test_macro_share_is_a_half_for_two_classes() -> None:

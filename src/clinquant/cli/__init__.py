@@ -1,1 +1,1 @@
-"""cli."""
+"""cli: one command, one file: it parses, calls one verb and prints."""

@@ -21,9 +21,9 @@ out = click.option("--out", required=True, metavar="DIR", type=click.Path(path_t
 seed = click.option("--seed", default=0, show_default=True, metavar="N", type=click.IntRange(min=0), help="Of everything that is drawn.")
 
 
-def _number(context: click.Context, option: click.Parameter, value: float) -> float:
-    """`value`, which click lets pass as any range's when it is not a number."""
-    if math.isnan(value):
+def _number(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    """`value`, which click lets pass as any range's when it is not a number; None where there is none."""
+    if value is not None and math.isnan(value):
         raise click.BadParameter("nan is not a number.", context, option)
     return value
 
@@ -124,14 +124,14 @@ max_ms = click.option(
     "--max-ms",
     metavar="MS",
     type=click.FloatRange(0, min_open=True),
-    callback=lambda context, option, value: value if value is None else _number(context, option, value),
+    callback=_number,
     help="Budget of its median time on this machine for --bits auto.",
 )
 max_minutes = click.option(
     "--max-minutes",
     metavar="MIN",
     type=click.FloatRange(0, min_open=True),
-    callback=lambda context, option, value: value if value is None else _number(context, option, value),
+    callback=_number,
     help="After which --recipe auto begins no further attempt; the best so far is kept  [default: none]",
 )
 recipe = click.option(

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from clinquant.cli.options import as_json
+from clinquant.cli.options import as_json, bundle
 from clinquant.cli.output import show
 
 
 @click.command("verify")
-@click.argument("bundle", type=click.Path(path_type=Path))
+@bundle
 @as_json
 def command(bundle: Path, as_json: bool) -> None:
     """Refuse BUNDLE when any byte was changed, lost or added; then replay its golden vectors bit for bit.

@@ -1,1 +1,1 @@
-"""core."""
+"""core: the arithmetic, the networks as data and the artifacts that every other room reads. Needs numpy alone."""

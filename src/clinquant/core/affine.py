@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from clinquant.core.errors import ClinquantError
 
 Float = NDArray[np.float32]
-Codes = NDArray[np.integer[Any]]
 
 SMALLEST_SCALE = np.float32(2.0**-24)
 """Floor of every scale: a channel that is dead on calibration data must not get a scale that overflows its integer bias."""
+
+LARGEST_BIAS = 2.0**20
+"""No integer bias exceeds this, so that sums stay far below int32's end, and mostly below float32's 2^24."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,12 +179,11 @@ def qparams_from_range(low: Any, high: Any, spec: TensorSpec) -> QParams:
         zero = np.zeros(scale.shape, np.int32) if spec.signed else np.full(scale.shape, (spec.qmax + 1) // 2, np.int32)
         return QParams(spec=spec, scale=np.asarray(scale, np.float32), zero_point=zero)
     scale = np.maximum(((high - low) / (spec.qmax - spec.qmin)).astype(np.float32), SMALLEST_SCALE)
-    zero = np.clip(np.rint(spec.qmin - low / scale.astype(np.float64)), spec.qmin, spec.qmax).astype(np.int32)
-    return QParams(spec=spec, scale=np.asarray(scale, np.float32), zero_point=np.asarray(zero, np.int32))
+    return qparams_from_scale(scale, low, spec)
 
 
 def qparams_from_scale(scale: Any, low: Any, spec: TensorSpec) -> QParams:
-    """The unsigned grid of a given `scale` whose zero point places `low` (at most 0) at qmin, as well as codes allow."""
+    """The grid of a given `scale`, not symmetric, whose zero point places `low` (at most 0) at qmin, as well as codes allow."""
     scale = np.asarray(scale, dtype=np.float32)
     low = np.minimum(np.asarray(low, dtype=np.float64), 0.0)
     zero = np.clip(np.rint(spec.qmin - low / scale.astype(np.float64)), spec.qmin, spec.qmax).astype(np.int32)
@@ -194,10 +195,6 @@ def quantize_bias(bias: NDArray[Any], input_scale: Float, weight_scale: Float) -
     step = input_scale.astype(np.float64) * weight_scale.astype(np.float64)
     limit = float(2**31 - 1)
     return np.clip(np.rint(bias.astype(np.float64) / step), -limit, limit).astype(np.int32)
-
-
-LARGEST_BIAS = 2.0**20
-"""No integer bias exceeds this, so that sums stay far below int32's end, and mostly below float32's 2^24."""
 
 
 def weight_qparams(weight: NDArray[Any], bias: NDArray[Any] | None, input_scale: Float, spec: TensorSpec) -> QParams:
@@ -221,12 +218,3 @@ def fit_for_bias(weight: QParams, bias: NDArray[Any] | None, input_scale: Float)
         return weight
     floor = np.abs(bias.astype(np.float64)) / (float(input_scale) * LARGEST_BIAS)
     return QParams(spec=weight.spec, scale=np.maximum(weight.scale, floor.astype(np.float32)), zero_point=weight.zero_point)
-
-
-def round_up_mantissa(value: Any, bits: int) -> Float:
-    """The smallest float32 at or above `value` (positive) with at most `bits` significant bits.
-
-    Products of numbers with few significant bits are exact in float32, with and without fused multiply-add.
-    """
-    fraction, exponent = np.frexp(np.asarray(value, dtype=np.float64))
-    return np.asarray(np.ldexp(np.ceil(fraction * 2.0**bits) / 2.0**bits, exponent), dtype=np.float32)

@@ -125,7 +125,7 @@ def read_json(path: Path | str, cls: type[T], *, kind: str, version: int = 1) ->
     """The `cls` stored at `path` by `write_json`.
 
     Raises:
-        ClinquantError: `artifact-missing`, `artifact-broken`, `artifact-version` or `artifact-key`.
+        ClinquantError: `artifact-missing`, `artifact-broken`, `artifact-kind`, `artifact-version`, `artifact-key` or `artifact-value`.
     """
     return from_json(cls, read_body(path, kind=kind, version=version), where=str(path))
 
@@ -177,7 +177,11 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(cls: type[T], value: Any, *, where: str) -> T:
-    """A `cls` from what `to_json` made of one, strictly: every key known, every required key there."""
+    """A `cls` from what `to_json` made of one, strictly: every key known, every required key there, every value of its type.
+
+    Raises:
+        ClinquantError: `artifact-key` or `artifact-value`.
+    """
     return typing.cast(T, _build(cls, value, where))
 
 
@@ -194,10 +198,16 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         if not isinstance(value, list):
             raise _bad(where, "a list", value)
         kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
+        if len(value) != len(kinds):
+            raise _bad(where, f"a list of {len(kinds)}", value)
         return tuple(_build(k, item, f"{where}[{i}]") for i, (k, item) in enumerate(zip(kinds, value, strict=True)))
     if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
+        if not isinstance(value, dict):
+            raise _bad(where, "an object", value)
         return {key: _build(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        if value not in {member.value for member in kind}:
+            raise _bad(where, f"one of {', '.join(str(member.value) for member in kind)}", value)
         return kind(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

@@ -6,10 +6,21 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from clinquant.core.integer import Clip, Conv, Dense, IntegerProgram, Linear, MaxPool, Operator, Reshape, Select, Slice, Table, Transpose
-
-BYTE = 255
-"""Where the runtimes' operators saturate by themselves."""
+from clinquant.core.integer import (
+    BYTE,
+    Clip,
+    Conv,
+    Dense,
+    IntegerProgram,
+    Linear,
+    MaxPool,
+    Operator,
+    Reshape,
+    Select,
+    Slice,
+    Table,
+    Transpose,
+)
 
 KEEPS_CODES = (MaxPool, Reshape, Transpose, Select, Slice)
 """Operators that put out only codes which they read."""
@@ -44,7 +55,7 @@ def _unbounded(program: IntegerProgram, made: dict[str, Operator], source: str) 
     if isinstance(operator, Table):
         return int(operator.table.max()) > spec.qmax
     bounded = isinstance(operator, Clip) and operator.low >= spec.qmin and operator.high <= spec.qmax
-    return spec.qmax < BYTE and not bounded
+    return spec.qmax < BYTE[1] and not bounded
 
 
 def _weights(reader: Operator) -> Iterator[str]:

@@ -53,6 +53,7 @@ OPERATORS: dict[str, str] = {
 """Every operator a `Network` may hold, with its parameters."""
 
 ACTIVATIONS = ("relu", "clip")
+"""Operators that only bound values, which a requantization can do on the way."""
 
 MOVES = ("reshape", "transpose", "select", "slice")
 """Operators that only move values; the images need not be along axis 0 of what they read or give."""

@@ -17,6 +17,9 @@ from clinquant.core.affine import QParams
 Pads = tuple[int, int, int, int]
 """Top, left, bottom, right."""
 
+BYTE = (0, 255)
+"""Codes at which the runtimes' operators saturate, whatever the grid's width: a narrower grid needs a Clip behind."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Operator:

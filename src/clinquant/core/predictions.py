@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,6 @@ class Predictions:
     model_sha256: str
     runtime: str
     device: str = ""
-    notes: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -71,16 +70,12 @@ class Predictions:
     def take(self, index: NDArray[Any]) -> Predictions:
         """The rows at `index` (integers or a mask), in that order."""
         rows = np.arange(len(self))[index]
-        return Predictions(
+        return replace(
+            self,
             ids=tuple(self.ids[i] for i in rows),
             groups=tuple(self.groups[i] for i in rows),
             labels=self.labels[rows],
             scores=self.scores[rows],
-            classes=self.classes,
-            model_sha256=self.model_sha256,
-            runtime=self.runtime,
-            device=self.device,
-            notes=self.notes,
         )
 
     def to_csv(self) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from clinquant.core import tokens
 from clinquant.core.affine import QParams, dequantize, requantize, to_codes
 from clinquant.core.integer import (
+    BYTE,
     Add,
     Clip,
     Concat,
@@ -33,8 +34,6 @@ from clinquant.core.integer import (
 )
 
 Codes = NDArray[np.uint8]
-WHOLE = (0, 255)
-"""Where the runtimes' operators saturate, whatever the grid's width: narrower grids need a Clip behind."""
 
 
 def execute(program: IntegerProgram, pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
@@ -96,7 +95,7 @@ def add(operator: Add, inputs: list[Codes], grids: list[QParams], out: QParams) 
     total = np.full(inputs[0].shape, float(out.zero_point))
     for codes, grid in zip(inputs, grids, strict=True):
         total += (codes.astype(np.float64) - int(grid.zero_point)) * float(np.float32(grid.scale / out.scale))
-    return to_codes(total, 0, *WHOLE).astype(np.uint8)
+    return to_codes(total, 0, *BYTE).astype(np.uint8)
 
 
 def mul(operator: Mul, inputs: list[Codes], grids: list[QParams], out: QParams) -> Codes:
@@ -107,7 +106,7 @@ def mul(operator: Mul, inputs: list[Codes], grids: list[QParams], out: QParams) 
     """
     a, b = (codes.astype(np.int64) - int(grid.zero_point) for codes, grid in zip(inputs, grids, strict=True))
     ratio = float(grids[0].scale) * float(grids[1].scale) / float(out.scale)
-    return to_codes(a * b * ratio + float(out.zero_point), 0, *WHOLE).astype(np.uint8)
+    return to_codes(a * b * ratio + float(out.zero_point), 0, *BYTE).astype(np.uint8)
 
 
 def table(operator: Table, inputs: list[Codes], grids: list[QParams], out: QParams) -> Codes:
@@ -123,7 +122,7 @@ def concat(operator: Concat, inputs: list[Codes], grids: list[QParams], out: QPa
 def rescale_table(grid: QParams, out: QParams) -> NDArray[np.uint8]:
     """uint8 [256]: the code on `out` of every code on `grid`, as a runtime dequantizes and quantizes it in float32."""
     values = dequantize(np.arange(256), grid)
-    return to_codes(values / out.scale, out.zero_point, *WHOLE).astype(np.uint8)
+    return to_codes(values / out.scale, out.zero_point, *BYTE).astype(np.uint8)
 
 
 def requantized(operator: Requantize, inputs: list[Codes], grids: list[QParams], out: QParams) -> Codes:
@@ -168,7 +167,7 @@ def _windows(x: NDArray[Any], kernel: tuple[int, int], stride: tuple[int, int], 
 
 
 def _codes(accumulator: NDArray[Any], multiplier: NDArray[np.float32] | np.float32, out: QParams) -> Codes:
-    codes = requantize(accumulator.astype(np.int32), np.asarray(multiplier), int(out.zero_point), *WHOLE)
+    codes = requantize(accumulator.astype(np.int32), np.asarray(multiplier), int(out.zero_point), *BYTE)
     return codes.astype(np.uint8)
 
 

@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinquant.core.affine import QParams, dequantize, requantize, to_codes
-from clinquant.core.integer import Constant, Dense, LayerNorm, MatMul, Reshape, Select, Slice, Softmax, Transpose
+from clinquant.core.integer import BYTE, Constant, Dense, LayerNorm, MatMul, Reshape, Select, Slice, Softmax, Transpose
 
 Codes = NDArray[np.uint8]
-WHOLE = (0, 255)
 
 
 def constant(operator: Constant, inputs: list[Codes], grids: list[QParams], out: QParams) -> Codes:
@@ -78,11 +77,11 @@ def layer_norm(operator: LayerNorm, inputs: list[Codes], grids: list[QParams], o
 
 def _island(values: NDArray[np.float32], out: QParams) -> Codes:
     """Float values to codes, as QuantizeLinear gives them."""
-    return to_codes(values / out.scale, out.zero_point, *WHOLE).astype(np.uint8)
+    return to_codes(values / out.scale, out.zero_point, *BYTE).astype(np.uint8)
 
 
 def _codes(accumulator: NDArray[Any], multiplier: NDArray[np.float32] | np.float32, out: QParams) -> Codes:
-    return requantize(accumulator.astype(np.int32), np.asarray(multiplier), int(out.zero_point), *WHOLE).astype(np.uint8)
+    return requantize(accumulator.astype(np.int32), np.asarray(multiplier), int(out.zero_point), *BYTE).astype(np.uint8)
 
 
 RULES: dict[type, Any] = {

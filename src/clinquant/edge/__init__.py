@@ -1,4 +1,4 @@
-"""edge."""
+"""edge: what a device needs: bundles, runtimes, answers, a server and the tablet app. Never torch."""
 
 import os
 

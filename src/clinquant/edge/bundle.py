@@ -20,9 +20,9 @@ from clinquant.edge.golden import Golden, write_golden
 from clinquant.edge.kept import Kept, write_kept
 from clinquant.edge.manifest import NAME, SAFE_PART, Entry, Manifest, sealed
 from clinquant.edge.model_card import model_card
-from clinquant.edge.paired import FILES, write_paired
+from clinquant.edge.paired import write_paired
 from clinquant.edge.verify import verify
-from clinquant.evidence.evidence import Evidence
+from clinquant.evidence.evidence import FILES, Evidence
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,7 @@ from pathlib import Path
 from clinquant.core.artifact import write_text
 from clinquant.core.errors import ClinquantError
 from clinquant.core.predictions import Predictions
-
-FILES = ("float", "integer")
+from clinquant.evidence.evidence import FILES
 
 
 def write_paired(path: Path, predictions: Mapping[str, Predictions]) -> None:

@@ -20,8 +20,8 @@ from clinquant.edge.paired import read_paired
 from clinquant.evidence.chance import no_better_than_chance
 from clinquant.evidence.claims import Claims, Finding
 from clinquant.evidence.corrupted import corrupted_figures
-from clinquant.evidence.evidence import Corrupted, Evidence, Pair
-from clinquant.evidence.pair import FILES, compare_pair
+from clinquant.evidence.evidence import FILES, Corrupted, Evidence, Pair, TestSet
+from clinquant.evidence.pair import compare_pair
 from clinquant.evidence.scope import of_corruption, scope_figures, share_beyond
 from clinquant.evidence.summary import summarise
 
@@ -165,12 +165,12 @@ def _comparable(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
     return [{field.name: getattr(pair, field.name) for field in dataclasses.fields(pair) if field.name != "test"} for pair in pairs]
 
 
-def _counted(evidence: Evidence, table: Predictions) -> Any:
+def _counted(evidence: Evidence, table: Predictions) -> TestSet:
     by_class = {name: int((table.labels == index).sum()) for index, name in enumerate(evidence.classes)}
     return dataclasses.replace(evidence.test, images=len(table), units=len(set(table.groups)), images_by_class=by_class)
 
 
-def _counts(test: Any) -> tuple[int, int, dict[str, int]]:
+def _counts(test: TestSet) -> tuple[int, int, dict[str, int]]:
     return test.images, test.units, test.images_by_class
 
 

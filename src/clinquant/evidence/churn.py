@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from clinquant.evidence.decision import decide, decided_probability
+from clinquant.evidence.decision import Thresholds, decide, decided_probability
 from clinquant.evidence.evidence import Churn, Flip
 from clinquant.evidence.metrics import Ints
 from clinquant.evidence.paired import Paired
-
-Thresholds = tuple[float | None, float | None]
 
 
 def flips(paired: Paired, thresholds: Thresholds = (None, None), positive: int | None = None) -> tuple[Flip, ...]:

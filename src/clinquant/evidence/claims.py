@@ -11,7 +11,7 @@ from clinquant.evidence.power import cases_needed
 
 
 class Verdict(StrEnum):
-    """The outcome of a claim; the text is advice for a reader."""
+    """The outcome of a claim: what its interval says of the margin (see `compare.judge`)."""
 
     NON_INFERIOR = "NON_INFERIOR"
     INFERIOR = "INFERIOR"

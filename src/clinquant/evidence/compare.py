@@ -10,7 +10,7 @@ from clinquant.core.errors import ClinquantError
 from clinquant.core.predictions import Predictions
 from clinquant.evidence.bootstrap import bootstrap
 from clinquant.evidence.claims import Claim, Finding, Role, Verdict
-from clinquant.evidence.decision import decide
+from clinquant.evidence.decision import Thresholds, decide
 from clinquant.evidence.discrimination import Discrimination, discrimination
 from clinquant.evidence.interval import Interval
 from clinquant.evidence.metrics import Floats, Ints, Mask
@@ -18,7 +18,6 @@ from clinquant.evidence.paired import Paired, pair_up
 from clinquant.evidence.power import units_to_decide
 from clinquant.evidence.proportions import Proportion
 
-Thresholds = tuple[float | None, float | None]
 Measure = Discrimination | Proportion
 
 CASES: dict[str, Callable[[Ints, int], Mask]] = {

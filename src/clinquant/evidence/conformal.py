@@ -17,10 +17,10 @@ import numpy as np
 from clinquant.core.predictions import Predictions
 from clinquant.core.sets import PredictionSets
 from clinquant.evidence.evidence import Conformal, SetSize
-from clinquant.evidence.measured import wilson
 from clinquant.evidence.metrics import Floats, Ints, Mask
 from clinquant.evidence.paired import Paired
 from clinquant.evidence.proportions import design_effect
+from clinquant.evidence.wilson import wilson
 
 COVERAGE = 0.95
 """Asked for by default."""

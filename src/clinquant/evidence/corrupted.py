@@ -9,7 +9,8 @@ import numpy as np
 from clinquant.core.predictions import Predictions
 from clinquant.evidence.churn import agreement
 from clinquant.evidence.claims import Claim, Role
-from clinquant.evidence.compare import Thresholds, compare
+from clinquant.evidence.compare import compare
+from clinquant.evidence.decision import Thresholds
 from clinquant.evidence.evidence import Corrupted
 from clinquant.evidence.paired import pair_up
 

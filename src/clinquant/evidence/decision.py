@@ -6,6 +6,9 @@ from clinquant.core.errors import ClinquantError
 from clinquant.core.predictions import Predictions
 from clinquant.evidence.metrics import Floats, Ints
 
+Thresholds = tuple[float | None, float | None]
+"""Operating points on P(positive) of baseline and candidate; None decides by the highest score."""
+
 
 def decide(predictions: Predictions, threshold: float | None = None, positive: int | None = None) -> Ints:
     """[n] decided class: `positive` where P(positive) >= threshold, else the other; without a threshold the highest score.

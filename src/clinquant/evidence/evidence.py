@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from clinquant.evidence.claims import Claim, Finding, Verdict
 from clinquant.evidence.fidelity import Fidelity
 
+FILES = ("float", "integer")
+"""The two files that are compared, as every table and mapping names them: baseline, candidate."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FileFacts:
@@ -37,7 +40,7 @@ class BrowserFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """Whole-graph time of one file, batch 1, one thread, milliseconds; `resize_ms` is a 1-megapixel picture's extra."""
+    """Whole-graph time of one file for one picture on one thread, milliseconds; `megapixel_median_ms` is of one that it must resize."""
 
     median_ms: float
     minimum_ms: float

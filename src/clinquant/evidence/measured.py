@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from clinquant.core.predictions import Predictions
 from clinquant.evidence.bootstrap import bootstrap, macro_auc_difference, percentile_interval
-from clinquant.evidence.interval import Interval, allow_unseen, normal_quantile
+from clinquant.evidence.interval import Interval, allow_unseen
 from clinquant.evidence.metrics import Ints, Mask, log_odds, macro_auc
 from clinquant.evidence.paired import Paired, pair_up
 from clinquant.evidence.power import macro_strata
 from clinquant.evidence.proportions import design_effect
+from clinquant.evidence.wilson import wilson
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,15 +62,6 @@ def measure_decisions(
         sides = (("sensitivity", positive), ("specificity", 1 - positive))
         return (*found, *(_proportion(metric, classes[k], labels == k, right, table, confidence) for metric, k in sides))
     return (*found, *(_proportion("recall", name, labels == k, right, table, confidence) for k, name in enumerate(classes)))
-
-
-def wilson(right: float, n: float, confidence: float = 0.95) -> Interval:
-    """Score interval of a proportion (Wilson 1927, JASA 22, 209-212); `n` may be an effective number of cases."""
-    z2 = normal_quantile(confidence) ** 2
-    share = right / n
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    reach = math.sqrt(z2) / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return Interval(max(0.0, centre - reach), min(1.0, centre + reach))
 
 
 def _auc_interval(table: Paired, value: float, confidence: float, seed: int) -> Interval:

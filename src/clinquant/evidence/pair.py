@@ -9,18 +9,16 @@ from clinquant.core.predictions import Predictions
 from clinquant.core.sets import PredictionSets
 from clinquant.evidence.churn import agreement, churn_by_class, churn_by_decile, flips
 from clinquant.evidence.claims import Claim
-from clinquant.evidence.compare import Thresholds, compare, overall
+from clinquant.evidence.compare import compare, overall
 from clinquant.evidence.conformal import conformal_figures
-from clinquant.evidence.decision import decide
-from clinquant.evidence.evidence import OperatingPoint, Pair, TestSet
+from clinquant.evidence.decision import Thresholds, decide
+from clinquant.evidence.evidence import FILES, OperatingPoint, Pair, TestSet
 from clinquant.evidence.fixed_sensitivity import fixed_sensitivity
 from clinquant.evidence.metrics import confusion, sensitivity, specificity
 from clinquant.evidence.paired import pair_up
 from clinquant.evidence.referral import referred
 from clinquant.evidence.reliability import reliability
 from clinquant.evidence.subgroups import subgroups
-
-FILES = ("float", "integer")
 
 
 def compare_pair(

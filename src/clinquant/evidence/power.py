@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import NormalDist
 
-from clinquant.evidence.interval import Interval, Stratum, normal_quantile, reach_with_unseen
+from clinquant.evidence.interval import Interval, Stratum, reach_with_unseen
 from clinquant.evidence.tango import tango_interval
 
 MOST_UNITS = 10**6
 """A claim that more units than this would be needed for is said to be undecidable (None) instead."""
+
+BLIND = 0.5
+"""What a case that ranks at random keeps of its AUC of 1, and so what it loses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,25 +70,6 @@ def cases_needed(margin: float, confidence: float = 0.95) -> int:
 def smallest_margin(cases: int, confidence: float = 0.95) -> float:
     """The loss that `cases` cases without a single flip leave possible: z^2 / (n + z^2), from Tango's interval."""
     return -tango_interval(0, 0, cases, confidence).lower
-
-
-def cases_for_discordance(discordance: float, margin: float, *, confidence: float = 0.95, power: float = 0.8) -> int:
-    """Cases that show non-inferiority with probability `power` when the files are equally good but disagree.
-
-    n = (z_{1-a} + z_{1-b})^2 psi / d^2 (Lu & Bean 1995, Statistics in Medicine 14, 1831-1839), at least `cases_needed`.
-
-    Args:
-        discordance: psi, the expected share of cases that one file has right and the other wrong.
-        margin: d.
-        confidence: of the two-sided interval, so that a = (1 - confidence) / 2.
-        power: 1 - b.
-    """
-    quantiles = normal_quantile(confidence) + NormalDist().inv_cdf(power)
-    return max(math.ceil(quantiles**2 * discordance / margin**2), cases_needed(margin, confidence))
-
-
-BLIND = 0.5
-"""What a case that ranks at random keeps of its AUC of 1, and so what it loses."""
 
 
 def macro_strata(units: Sequence[float], images: Sequence[float]) -> tuple[Stratum, ...]:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from clinquant.core.scope import BLOCKS, LAGS, LEVELS, Scope, distance
 from clinquant.evidence.evidence import ScopeFigures
-from clinquant.evidence.measured import wilson
 from clinquant.evidence.metrics import Floats
+from clinquant.evidence.wilson import wilson
 
 FLAGGED = 0.02
 """Share of pictures like those of tune that may be called out of scope by mistake."""

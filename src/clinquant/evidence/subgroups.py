@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 
 from clinquant.evidence.churn import decisions
-from clinquant.evidence.compare import Thresholds
+from clinquant.evidence.decision import Thresholds
 from clinquant.evidence.evidence import Subgroup
 from clinquant.evidence.mcnemar import mcnemar_p
 from clinquant.evidence.metrics import Ints, Mask

@@ -31,7 +31,7 @@ from clinquant.edge.runtimes import runtime_module
 from clinquant.edge.test_reads import check_countable
 from clinquant.evidence.claims import Claims, check_margin, plan_claims
 from clinquant.evidence.conformal import card_sets
-from clinquant.evidence.evidence import Evidence
+from clinquant.evidence.evidence import FILES, Evidence
 from clinquant.evidence.fidelity import Fidelity
 from clinquant.evidence.referral import choose_referral
 from clinquant.evidence.reliability import fit_temperature
@@ -48,7 +48,7 @@ from clinquant.lab.ladder import check_budget, check_recipe, climb
 from clinquant.lab.objectives import objectives_of
 from clinquant.lab.options import BuildOptions
 from clinquant.lab.planning import Plan, make_plan, room_warning, tell_plan
-from clinquant.lab.prove import FILES, Trials, kept_tables, prove, units_by_class
+from clinquant.lab.prove import Trials, kept_tables, prove, units_by_class
 from clinquant.lab.quantize.fold import fold_batch_norm
 from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.quantized import QuantizedNetwork

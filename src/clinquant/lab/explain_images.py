@@ -20,6 +20,7 @@ from clinquant.edge.bundle import open_bundle
 from clinquant.edge.explain import FILE_METHODS, answers
 from clinquant.edge.resize import Resizer
 from clinquant.edge.runtimes import Session, runtime_module
+from clinquant.evidence.evidence import FILES
 from clinquant.report.side_by_side import Explain, Explanation, Explanations, explain_picture
 
 GRADIENTS = ("gradient", "integrated_gradients", "smoothgrad", "grad_cam")
@@ -109,7 +110,7 @@ def open_place(place: Path) -> Place:
     load = runtime_module("onnxruntime").load
     if (place / "integer.onnx").exists() and (place / "cards").is_dir():
         card = read_json(place / "cards/integer.json", Card, kind="card")
-        return Place(card=card, sessions={file: load(place / f"{file}.onnx", 1) for file in ("float", "integer")}, run=place)
+        return Place(card=card, sessions={file: load(place / f"{file}.onnx", 1) for file in FILES}, run=place)
     if not (place / "manifest.json").exists():
         raise ClinquantError("explain-place", f"{place} is neither a finished build nor a bundle.", fix="name the --out of a build.")
     bundle = open_bundle(place)

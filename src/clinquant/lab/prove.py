@@ -29,7 +29,7 @@ from clinquant.edge.test_reads import count_read
 from clinquant.evidence.chance import no_better_than_chance
 from clinquant.evidence.claims import Claims
 from clinquant.evidence.conformal import RULES, calibrate
-from clinquant.evidence.evidence import Evidence, FileFacts, Pair, TestSet
+from clinquant.evidence.evidence import FILES, Evidence, FileFacts, Pair, TestSet
 from clinquant.evidence.fidelity import Fidelity, unfloored
 from clinquant.evidence.pair import compare_pair, test_set_sha256
 from clinquant.evidence.summary import summarise
@@ -39,8 +39,6 @@ from clinquant.lab.quantize.losses import LayerLoss
 from clinquant.lab.recipe import Trial
 from clinquant.lab.run import Run
 from clinquant.lab.stress import stress
-
-FILES = ("float", "integer")
 
 
 @dataclass(frozen=True, kw_only=True)

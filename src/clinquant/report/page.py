@@ -101,7 +101,7 @@ def render(
             trust=trust(evidence),
             churned=churned(evidence),
             stress=stress(evidence),
-            change=change(evidence, split, plan),
+            change=change(evidence, split),
             checklists=checklists(evidence, audit, study, split, plan),
             measures=measures(evidence),
             integers=integers(evidence),

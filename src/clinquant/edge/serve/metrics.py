@@ -14,8 +14,7 @@ MEDIA_TYPE = CONTENT_TYPE_LATEST
 SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Upper ends of the histogram's buckets: from a small network on a workstation to a large picture on a Raspberry Pi."""
 
-
-OUT_OF_SCOPE = "(out of scope)"
+OUT_OF_SCOPE = "out of scope"
 """In place of a class where none was named."""
 
 
@@ -50,7 +49,7 @@ class Metrics:
 
     def predicted(self, answer: Answer, seconds: float) -> None:
         """Counts a prediction."""
-        self._answers.labels(answer.class_name or "out of scope", str(answer.refer).lower()).inc()
+        self._answers.labels(answer.class_name or OUT_OF_SCOPE, str(answer.refer).lower()).inc()
         self._seconds.observe(seconds)
 
     def text(self) -> bytes:

@@ -7,11 +7,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clinquant.core.errors import ClinquantError
+from clinquant.edge.app.write import write_app
 from clinquant.edge.bundle import Bundle, open_bundle
 from clinquant.edge.serve.addresses import machine_names, network_addresses
 from clinquant.edge.serve.application import application
@@ -103,14 +103,8 @@ def _tell(bundle: Bundle, settings: Settings, own: Identity | None, port: int, s
 
 @contextmanager
 def _site(bundle: Bundle, say: Say) -> Iterator[Path | None]:
-    """The tablet app's static files for this bundle; None, said aloud, where this installation has no app."""
+    """The tablet app's static files for this bundle; None, said aloud, where there is none for it."""
     with tempfile.TemporaryDirectory(prefix="clinquant-app-") as folder:
-        try:
-            write_app = import_module("clinquant.edge.app").write_app
-        except ModuleNotFoundError:
-            say("the tablet app is not part of this installation: only the API is served.")
-            yield None
-            return
         try:
             write_app(bundle.path, Path(folder) / "site")
         except ClinquantError as error:

@@ -13,6 +13,7 @@ from clinquant.core.elementwise import ELEMENTWISE
 from clinquant.core.errors import ClinquantError
 from clinquant.core.graph import Node
 from clinquant.core.integer import (
+    BYTE,
     Add,
     Clip,
     Concat,
@@ -59,10 +60,6 @@ def with_temperature(program: IntegerProgram, temperature: float) -> IntegerProg
     return replace(program, operators=operators, tensors=tensors, class_map=class_map)
 
 
-BYTE = 255
-"""Where the runtimes' operators saturate by themselves."""
-
-
 class _Lowering:
     """Walks the network once; `tensor` maps a node to the program's tensor that holds its output."""
 
@@ -99,7 +96,7 @@ class _Lowering:
         if node.name in self.fused:
             activation = self.network[self.fused[node.name]]
             self.bound(activation, operator.name, grid)
-        elif grid.spec.qmax < BYTE:
+        elif grid.spec.qmax < BYTE[1]:
             self.tensor[node.name] = self.clip(f"{operator.name}.bounded", operator.name, grid.spec.qmin, grid.spec.qmax)
 
     def keep(self, node: Node, operator: Operator) -> None:
@@ -116,7 +113,7 @@ class _Lowering:
         if activation.op == "clip":
             high = int(quantize(np.asarray(activation.attributes["high"], np.float32), grid))
         self.tensor[activation.name] = source
-        if low > grid.spec.qmin or high < BYTE:
+        if low > grid.spec.qmin or high < BYTE[1]:
             self.tensor[activation.name] = self.clip(activation.name, source, low, high)
 
     def clip(self, name: str, source: str, low: int, high: int) -> str:

@@ -23,7 +23,7 @@ class QuantizedNetwork:
 
     Attributes:
         network: batch norm folded, weights still float32.
-        activations: tensor name -> grid (see `passes.calibrate.watched_tensors`).
+        activations: grid name -> grid (see `grids.grid_of`), narrow copies among them (`widths.narrow_name`).
         weights: node name -> grid, one scale an output channel.
         widths: bits, layer by layer.
         shapes: node name -> (channels, height, width) at the card's size.

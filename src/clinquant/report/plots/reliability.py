@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from clinquant.evidence.evidence import FILES
 from clinquant.evidence.reliability import Bins
 from clinquant.report.plots.axes import Frame, Svg
-from clinquant.report.plots.series import FILES, curve, legend, points
+from clinquant.report.plots.series import curve, legend, points
 from clinquant.report.wording import rate
 
 SHARE_HEIGHT = 0.2

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from clinquant.evidence.evidence import FILES
 from clinquant.evidence.metrics import RiskCoverage
 from clinquant.report.plots.axes import Frame, Svg, ticks
-from clinquant.report.plots.series import FILES, curve, legend
+from clinquant.report.plots.series import curve, legend
 
 SETTLED = 0.1
 """Coverage below this is not drawn: the error among the first few cases jumps between 0 and 1 and means nothing."""

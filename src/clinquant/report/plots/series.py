@@ -11,9 +11,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from clinquant.evidence.evidence import FILES
 from clinquant.report.plots.axes import Frame
-
-FILES = ("float", "integer")
 
 
 def curve(frame: Frame, x: NDArray[Any], y: NDArray[Any], file: str) -> str:

@@ -6,11 +6,11 @@ Plan for Artificial Intelligence-Enabled Device Software Functions). It has the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from clinquant.data.split import Split
 from clinquant.evidence.claims import Claim
-from clinquant.evidence.evidence import Evidence
+from clinquant.evidence.evidence import FILES, Evidence
 from clinquant.evidence.summary import before_reading
 from clinquant.report.sections.checklist import performance
 from clinquant.report.sections.provenance import Row
@@ -18,7 +18,7 @@ from clinquant.report.sections.stress import worst
 from clinquant.report.wording import VERDICTS, counted, megabytes, metric_name, milliseconds, percent, rate, significant
 
 
-def change(evidence: Evidence, split: Split, plan: Mapping[str, object]) -> tuple[tuple[str, tuple[Row, ...]], ...]:
+def change(evidence: Evidence, split: Split) -> tuple[tuple[str, tuple[Row, ...]], ...]:
     """(title of the part, its rows): what was modified, the protocol, the impact."""
     parts = (
         ("What was modified", _modification(evidence)),
@@ -42,12 +42,12 @@ def _modification(evidence: Evidence) -> Sequence[tuple[str, str]]:
 
 
 def _derived(evidence: Evidence) -> str:
-    both = [(evidence.operating_points.get(file), evidence.reliability.get(file)) for file in ("float", "integer")]
+    both = [(evidence.operating_points.get(file), evidence.reliability.get(file)) for file in FILES]
     parts = [f"temperature {' → '.join(f'{trust.temperature:.3f}' for _, trust in both if trust)}"]
     if all(point is not None and point.threshold is not None for point, _ in both):
         parts.insert(0, f"threshold {' → '.join(rate(point.threshold) for point, _ in both if point)}")
-    if all(evidence.referral.get(file) and evidence.referral[file].below is not None for file in ("float", "integer")):
-        parts.append(f"referral below {' → '.join(rate(evidence.referral[file].below) for file in ('float', 'integer'))}")
+    if all(evidence.referral.get(file) and evidence.referral[file].below is not None for file in FILES):
+        parts.append(f"referral below {' → '.join(rate(evidence.referral[file].below) for file in FILES)}")
     return "; ".join(parts) + "."
 
 

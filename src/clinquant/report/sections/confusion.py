@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from clinquant.evidence.evidence import FILES
 from clinquant.report.wording import percent, whole
 
 SHADES = 8
@@ -35,7 +36,7 @@ class Confusion:
 def confusions(tables: Mapping[str, Sequence[Sequence[int]]], classes: Sequence[str]) -> tuple[Confusion, ...]:
     """The tables of the two files, float first."""
     keyed = len(classes) > 3 or max(map(len, classes)) > 14
-    return tuple(_confusion(file, tables[file], classes, keyed, len(classes) > 6) for file in ("float", "integer") if file in tables)
+    return tuple(_confusion(file, tables[file], classes, keyed, len(classes) > 6) for file in FILES if file in tables)
 
 
 def _confusion(file: str, table: Sequence[Sequence[int]], classes: Sequence[str], keyed: bool, dense: bool) -> Confusion:

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from clinquant.core.predictions import Predictions
-from clinquant.evidence.evidence import Evidence
+from clinquant.evidence.evidence import FILES, Evidence
 from clinquant.evidence.metrics import class_aucs, log_odds, risk_coverage, roc
 from clinquant.evidence.reliability import reliability_bins
 from clinquant.report.plots.axes import Svg
 from clinquant.report.plots.reliability import reliability_plot
 from clinquant.report.plots.risk import risk_plot
 from clinquant.report.plots.roc import roc_plot, small_roc_plot
-from clinquant.report.plots.series import FILES
 from clinquant.report.wording import rate
 
 PANELS = 12

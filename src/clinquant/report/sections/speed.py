@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from clinquant.evidence.evidence import Evidence, IntegerAudit, Latency
+from clinquant.evidence.evidence import FILES, Evidence, IntegerAudit, Latency
 from clinquant.report.plots.axes import Svg
 from clinquant.report.plots.bars import bar
-from clinquant.report.plots.series import FILES
 from clinquant.report.wording import megabytes, milliseconds, percent, significant, whole
 
 

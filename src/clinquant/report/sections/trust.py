@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clinquant.evidence.evidence import Churn, Conformal, Evidence, Reliability
-from clinquant.report.plots.series import FILES
+from clinquant.evidence.evidence import FILES, Churn, Conformal, Evidence, Reliability
 from clinquant.report.sections.grid import Grid
 from clinquant.report.wording import percent, rate, signed, whole
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from clinquant.core.graph import Network, Node
+from clinquant.core.graph import ACTIVATIONS, Network, Node
 from clinquant.lab.quantize.fused.operators import Clip
-
-ACTIVATIONS = ("relu", "clip")
-"""Those that are a clip."""
 
 
 @dataclass(frozen=True, kw_only=True)
