@@ -31,7 +31,7 @@ from clinquant.lab.quantize.model import Calibration, Model
 from clinquant.lab.quantize.passes import FineTune
 from clinquant.lab.quantize.passes.fine_tune import plan_learning
 from clinquant.lab.quantize.recipes import RECIPES, begin, run_recipes
-from clinquant.lab.quantize.trace import trace
+from clinquant.lab.quantize.trace.trace import trace
 from clinquant.lab.quantize.widths import MIXED
 from clinquant.lab.recipe import choosing_half
 

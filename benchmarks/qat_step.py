@@ -36,7 +36,7 @@ from clinquant.lab.quantize.fused.build import library
 from clinquant.lab.quantize.model import Calibration, Model
 from clinquant.lab.quantize.qat import FakeQuantized
 from clinquant.lab.quantize.recipes import begin, named_recipes, run_recipes
-from clinquant.lab.quantize.trace import trace
+from clinquant.lab.quantize.trace.trace import trace
 
 NETWORKS = {"resnet18_28": (28, 64), "mobilenet_v2": (224, 16)}
 """Architecture -> (side, batch)."""

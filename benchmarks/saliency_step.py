@@ -30,7 +30,7 @@ from clinquant.lab.quantize.guidance import LearningGuide, Teacher
 from clinquant.lab.quantize.model import Calibration
 from clinquant.lab.quantize.qat import FakeQuantized
 from clinquant.lab.quantize.recipes import begin, named_recipes, run_recipes
-from clinquant.lab.quantize.trace import trace
+from clinquant.lab.quantize.trace.trace import trace
 
 NETWORKS = {"resnet20": (28, 64), "resnet18_28": (28, 64), "efficientnet_lite0": (224, 16)}
 """Architecture -> (side, batch)."""

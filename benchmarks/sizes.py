@@ -23,7 +23,7 @@ from clinquant.lab.export.integer import export_integer
 from clinquant.lab.quantize.fold import fold_batch_norm
 from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.quantize import quantize
-from clinquant.lab.quantize.trace import trace
+from clinquant.lab.quantize.trace.trace import trace
 
 NAMES = ("resnet18", "resnet18_28", "resnet20", "mobilenet_v2", "efficientnet_lite0")
 BITS = ("w8a8", "w4a8", "w4a4", "w2a2")

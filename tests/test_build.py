@@ -20,8 +20,8 @@ from clinquant.core.errors import ClinquantError
 from clinquant.core.predictions import Predictions
 from clinquant.data.corrupt import CORRUPTIONS
 from clinquant.edge.bundle import open_bundle
+from clinquant.edge.reads import reads
 from clinquant.edge.recompute import recompute
-from clinquant.edge.test_reads import reads
 from clinquant.edge.verify import verify
 from clinquant.evidence.claims import Verdict
 from clinquant.lab.browser_file import make_browser_file

@@ -194,12 +194,15 @@ def test_a_closed_pipe_is_no_error() -> None:
 
 
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(folder: Path) -> None:
-    command = [sys.executable, "-m", "clinquant.cli.main", "bench", str(folder / "integer.onnx"), "--size", "16", "--runs", "100000000"]
+    loaded = "import clinquant.edge.bench, clinquant.edge.integer_audit, clinquant.cli.main"  # so that no import is interrupted
+    program = f"{loaded}; print('loaded', flush=True); clinquant.cli.main.main()"
+    command = [sys.executable, "-c", program, "bench", str(folder / "integer.onnx"), "--size", "16", "--runs", "100000000"]
     heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}  # a shell's background job would ignore it
     with subprocess.Popen(  # type: ignore[call-overload]
         command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True, **heard
     ) as process:
-        time.sleep(2)
+        assert process.stdout.readline() == "loaded\n"
+        time.sleep(1)
         os.killpg(process.pid, signal.SIGINT)
         try:
             _, err = process.communicate(timeout=20)

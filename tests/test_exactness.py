@@ -29,7 +29,7 @@ from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.quantize import quantize
 from clinquant.lab.quantize.quantized import QuantizedNetwork
 from clinquant.lab.quantize.stem import blocked_stem
-from clinquant.lab.quantize.trace import trace
+from clinquant.lab.quantize.trace.trace import trace
 from clinquant.lab.quantize.widths import WIDTHS
 from networks import Branches, EveryFunction, Plain, SmallHardSwish, SmallSiLU
 

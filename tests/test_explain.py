@@ -17,7 +17,7 @@ from clinquant.lab.export.integer import export_integer
 from clinquant.lab.quantize.execute import normalised
 from clinquant.lab.quantize.fold import fold_batch_norm
 from clinquant.lab.quantize.lower import lower
-from clinquant.lab.quantize.trace import trace
+from clinquant.lab.quantize.trace.trace import trace
 from test_exactness import classifier, images
 from test_qat import rounded
 

@@ -16,7 +16,7 @@ from clinquant.lab.quantize.fused import build
 from clinquant.lab.quantize.fused.execute import FusedStep
 from clinquant.lab.quantize.fused.operators import ABSENT, NARROW, OWN, Clip, activation, can_fuse, weights
 from clinquant.lab.quantize.qat import FakeQuantized
-from clinquant.lab.quantize.trace import trace
+from clinquant.lab.quantize.trace.trace import trace
 from small_training import small_plan, spots
 from test_exactness import classifier, images
 from test_qat import rounded

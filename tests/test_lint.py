@@ -8,7 +8,7 @@ from torch import nn
 
 from clinquant.lab.architectures import ARCHITECTURES
 from clinquant.lab.quantize.lint import LINTERS, lint
-from clinquant.lab.quantize.trace import trace
+from clinquant.lab.quantize.trace.trace import trace
 from networks import SmallHardSwish, SmallSiLU, SmallTransformer
 
 

@@ -38,7 +38,8 @@ from clinquant.core.integer import (
 from clinquant.core.reference import RULES
 from clinquant.edge.resize import IR_VERSION, OPSET
 from clinquant.lab.export.builder import MICROSOFT, GraphBuilder
-from clinquant.lab.export.integer import WRITERS, _Writer
+from clinquant.lab.export.integer import WRITERS
+from clinquant.lab.export.writer import Writer
 from clinquant.lab.quantize.execute import RULES as TORCH_RULES
 from clinquant.lab.quantize.gates import hard_sigmoid_bounds, is_safe_sigmoid, settled_hard_sigmoid, settled_sigmoid
 from clinquant.lab.quantize.products import settled_ratio, settled_scale
@@ -56,7 +57,7 @@ def differing(operator: Operator, inputs: list[np.ndarray], tensors: dict[str, Q
     """Number of codes in which, by more than `within`, ONNX Runtime, optimised and not, and the reference differ."""
     program = IntegerProgram(operators=(operator,), tensors=tensors, size=8, class_map=None)
     builder = GraphBuilder(8)
-    WRITERS[type(operator)](_Writer(builder, program), operator)
+    WRITERS[type(operator)](Writer(builder, program), operator)
     kind = TensorProto.FLOAT if isinstance(operator, Linear) else TensorProto.UINT8
     name = "logits" if isinstance(operator, Linear) else operator.name
     graph = helper.make_graph(

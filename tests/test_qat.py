@@ -29,7 +29,7 @@ from clinquant.lab.quantize.passes import Calibrate, FineTune, PutOnGrids
 from clinquant.lab.quantize.qat import FakeQuantized, reestimate_norms, trained
 from clinquant.lab.quantize.quantized import QuantizedNetwork, Trained
 from clinquant.lab.quantize.recipes import begin, named_recipes, run_recipes
-from clinquant.lab.quantize.trace import trace
+from clinquant.lab.quantize.trace.trace import trace
 from small_training import small_plan, spots
 from test_exactness import classifier, every_tensor, images
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from clinquant.core.errors import ClinquantError
-from clinquant.edge import test_reads as counter
+from clinquant.edge import reads as counter
 
 SHA = "a" * 64
 
@@ -28,7 +28,7 @@ def test_reads_are_counted_by_hash() -> None:
 
 
 def test_readers_at_once_get_different_numbers() -> None:
-    code = f"from clinquant.edge.test_reads import count_read\nprint(*[count_read('{SHA}') for _ in range(50)])"
+    code = f"from clinquant.edge.reads import count_read\nprint(*[count_read('{SHA}') for _ in range(50)])"
     paths = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     readers = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=paths) for _ in range(3)]
     numbers = [int(word) for reader in readers for word in reader.communicate()[0].split()]

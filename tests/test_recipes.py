@@ -22,7 +22,7 @@ from clinquant.lab.quantize.passes import Calibrate, FoldBatchNorm, PutOnGrids
 from clinquant.lab.quantize.quantize import quantize
 from clinquant.lab.quantize.quantized import QuantizedNetwork
 from clinquant.lab.quantize.recipes import RECIPES, SENTENCES, begin, run_recipes
-from clinquant.lab.quantize.trace import trace
+from clinquant.lab.quantize.trace.trace import trace
 from clinquant.lab.quantize.widths import BITS, MIXED, WIDTHS, Widths, inner_layers
 from test_exactness import classifier, every_tensor, images
 

@@ -36,7 +36,7 @@ from clinquant.lab.quantize.quantized import QuantizedNetwork
 from clinquant.lab.quantize.recipes import RECIPES, begin, run_recipes
 from clinquant.lab.quantize.settled import Settled
 from clinquant.lab.quantize.simulate import Simulation
-from clinquant.lab.quantize.trace import trace
+from clinquant.lab.quantize.trace.trace import trace
 from networks import PooledTokens, SmallTransformer
 from small_training import small_plan, spots
 from test_exactness import every_tensor, images

@@ -31,9 +31,9 @@ from clinquant.lab.quantize.qat import FakeQuantized
 from clinquant.lab.quantize.quantize import quantize
 from clinquant.lab.quantize.recipes import RECIPES, begin, run_recipes
 from clinquant.lab.quantize.simulate import Simulation
-from clinquant.lab.quantize.trace import trace
-from clinquant.lab.quantize.trace_aten import trace_exported
-from clinquant.lab.quantize.trace_fx import trace_symbolically
+from clinquant.lab.quantize.trace.exported import trace_exported
+from clinquant.lab.quantize.trace.symbolic import trace_symbolically
+from clinquant.lab.quantize.trace.trace import trace
 from clinquant.lab.quantize.widths import inner_layers
 from clinquant.lab.rehearsal import rehearse
 from test_exactness import every_tensor, images

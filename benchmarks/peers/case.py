@@ -22,7 +22,7 @@ from clinquant.lab.classifier import Classifier
 from clinquant.lab.export.float import export_float
 from clinquant.lab.quantize.execute import normalised
 from clinquant.lab.quantize.fold import fold_batch_norm
-from clinquant.lab.quantize.trace import trace
+from clinquant.lab.quantize.trace.trace import trace
 from clinquant.lab.recipe import choosing_half
 
 

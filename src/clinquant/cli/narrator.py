@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from contextlib import AbstractContextManager
 
-from clinquant.cli.progress import Tick, progress
+from clinquant.cli.progress import progress
+from clinquant.core.progress import Progress
 
 
 class Narrator:
@@ -19,6 +20,6 @@ class Narrator:
         if not self._quiet:
             print(line, file=sys.stderr, flush=True)
 
-    def progress(self, label: str) -> AbstractContextManager[Tick]:
+    def progress(self, label: str) -> AbstractContextManager[Progress]:
         """A callback `(done, total)` for the time that `label` takes."""
         return progress(label, quiet=self._quiet)

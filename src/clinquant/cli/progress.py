@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-Tick = Callable[[int, int], None]
+from clinquant.core.progress import Progress
 
 
 @contextmanager
-def progress(label: str, *, quiet: bool = False) -> Iterator[Tick]:
+def progress(label: str, *, quiet: bool = False) -> Iterator[Progress]:
     """A callback `(done, total)` that shows how far `label` is."""
     if quiet:
         yield lambda done, total: None
@@ -23,12 +23,13 @@ def progress(label: str, *, quiet: bool = False) -> Iterator[Tick]:
 
 
 @contextmanager
-def _bar(label: str) -> Iterator[Tick]:
+def _bar(label: str) -> Iterator[Progress]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
+from clinquant.core.progress import Progress
 from clinquant.data.balance import Sizes, balance, composition_warnings, modes, sizes
 from clinquant.data.copies import Copies, Groups, find_copies
 from clinquant.data.fingerprints import fingerprints
@@ -52,9 +52,7 @@ class Audit(Copies):
     parents: dict[str, str]
 
 
-def audit(
-    study: Study, *, margin: float = 0.02, test_share: float = TEST_SHARE, progress: Callable[[int, int], None] | None = None
-) -> Audit:
+def audit(study: Study, *, margin: float = 0.02, test_share: float = TEST_SHARE, progress: Progress | None = None) -> Audit:
     """Copies, conflicting labels, leaks, balance and power of a study.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from PIL import Image
 
 from clinquant.core.artifact import replacing, sha256_json
 from clinquant.core.errors import ClinquantError
+from clinquant.core.progress import Progress
 from clinquant.data.cache import cache_folder
 from clinquant.data.decode import Pixels8
 from clinquant.data.pixels import Pixels
@@ -59,7 +60,7 @@ def fingerprint(pixels: Pixels8) -> tuple[bytes, Pixels8]:
     return digest.digest(), np.asarray(grey.resize((SIDE, SIDE), FILTER))
 
 
-def fingerprints(study: Study, progress: Callable[[int, int], None] | None = None) -> Fingerprints:
+def fingerprints(study: Study, progress: Progress | None = None) -> Fingerprints:
     """The study's fingerprints, from the cache where reading it left them there, else from its pixels."""
     kept = recall(study)
     if kept is not None:

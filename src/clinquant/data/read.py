@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clinquant.core.errors import ClinquantError
+from clinquant.core.progress import Progress, Say
 from clinquant.data.covariate_table import with_covariates
 from clinquant.data.datasets import READERS, reader_for
-from clinquant.data.datasets.listing import Item, Listing, Say, Store
+from clinquant.data.datasets.listing import Item, Listing, Store
 from clinquant.data.decode import FULL_WINDOW, Pixels8, picture
 from clinquant.data.fingerprints import Fingerprints, fingerprint, keep
 from clinquant.data.groups import FOLDERS, grouping_notes, with_folder_groups, with_groups
@@ -35,7 +36,7 @@ def read_study(
     positive: str | None = None,
     grey_window: tuple[int, int] | None = None,
     skip_broken: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     say: Say | None = None,
 ) -> Study:
     """The labelled cases of a data set, each decoded once.
@@ -120,7 +121,7 @@ class _Image:
 
 
 def _examined(
-    items: Sequence[Item], store: Store, window: tuple[int, int], progress: Callable[[int, int], None] | None
+    items: Sequence[Item], store: Store, window: tuple[int, int], progress: Progress | None
 ) -> Iterator[tuple[str, _Image | ClinquantError]]:
     """Every item's case and fingerprint, or its error, in order; Pillow decodes outside Python's lock, so threads suffice."""
     threads = max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from clinquant.core.card import Card
 from clinquant.core.errors import ClinquantError
 from clinquant.core.predictions import softmax
+from clinquant.core.progress import Progress
 from clinquant.data.decode import IMAGE_SUFFIXES, decode
 from clinquant.edge.bundle import Bundle
 from clinquant.edge.runtimes import Session, runtime_module
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from clinquant.core.card import Card
 from clinquant.core.errors import ClinquantError
 from clinquant.core.predictions import Predictions
+from clinquant.core.progress import Progress
 from clinquant.data.pixels import Pixels
 from clinquant.data.study import Study
 from clinquant.edge.bundle import Bundle
@@ -87,7 +87,7 @@ def evaluate(
     rule: str | None = None,
     threads: int = 1,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Runs the bundle's model on every case of `study`; patients, where known, are the unit of all intervals.
 

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +16,12 @@ import numpy as np
 from clinquant.core.artifact import read_json, sha256_file, write_json
 from clinquant.core.errors import ClinquantError, Exit
 from clinquant.core.predictions import Predictions
+from clinquant.core.progress import Progress
 from clinquant.data.corrupt import corrupted
 from clinquant.data.pixels import Pixels
 from clinquant.data.study import Study
 from clinquant.edge.machine import machine
 from clinquant.edge.runtimes import runtime_module
-
-Progress = Callable[[int, int], None]
 
 
 def predict_study(

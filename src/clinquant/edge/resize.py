@@ -7,7 +7,7 @@ uint8 with antialiasing agrees with Pillow's bilinear within one grey level and 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,11 +18,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from clinquant.core.artifact import replacing, sha256_json
 from clinquant.core.preprocess import Preprocess
+from clinquant.core.progress import Progress
 
 OPSET = 21
 IR_VERSION = 10
-
-Progress = Callable[[int, int], None]
 
 
 class PixelSource(Protocol):

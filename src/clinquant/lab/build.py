@@ -27,8 +27,8 @@ from clinquant.data.study import Study, learnt_sha256
 from clinquant.edge.bundle import Bundle, pack
 from clinquant.edge.golden import golden_images, record_golden
 from clinquant.edge.predict import predict_fresh
+from clinquant.edge.reads import check_countable
 from clinquant.edge.runtimes import runtime_module
-from clinquant.edge.test_reads import check_countable
 from clinquant.evidence.claims import Claims, check_margin, plan_claims
 from clinquant.evidence.conformal import card_sets
 from clinquant.evidence.evidence import FILES, Evidence
@@ -54,7 +54,7 @@ from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.quantized import QuantizedNetwork
 from clinquant.lab.quantize.recipes import check_finite
 from clinquant.lab.quantize.target import PORTABLE, find_target
-from clinquant.lab.quantize.trace import trace
+from clinquant.lab.quantize.trace.trace import trace
 from clinquant.lab.quantize.widths import check_bits
 from clinquant.lab.recipe import choosing_half
 from clinquant.lab.run import Narrator, Run

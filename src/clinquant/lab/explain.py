@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from clinquant.core.errors import ClinquantError, missing_extra
 from clinquant.core.preprocess import Preprocess
+from clinquant.core.progress import Progress
 from clinquant.edge.explain import enlarged
 from clinquant.lab.classifier import Classifier
 from clinquant.lab.objectives.mode import evaluating
@@ -19,7 +20,7 @@ from clinquant.lab.quantize.execute import normalised
 from clinquant.lab.quantize.guidance import Teacher
 from clinquant.lab.quantize.quantized import QuantizedNetwork
 from clinquant.lab.quantize.settled import Settled
-from clinquant.lab.quantize.trace import trace
+from clinquant.lab.quantize.trace.trace import trace
 
 BATCH = 32
 PATH_STEPS, SAMPLES, NOISE = 32, 16, 0.15
@@ -42,7 +43,7 @@ def gradient_maps(
     pixels: NDArray[np.uint8],
     labels: NDArray[np.int64],
     preprocess: Preprocess,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> NDArray[np.float64]:
     """Explanations float64 [n, s, s] by one of `METHODS`, of input pixels uint8 [n, s, s, 3] for the classes `labels` [n].
 

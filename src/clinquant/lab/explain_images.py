@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from clinquant.core.artifact import read_json, write_json
 from clinquant.core.card import RESEARCH_USE, Card
 from clinquant.core.errors import ClinquantError
+from clinquant.core.progress import Progress
 from clinquant.data.decode import decode
 from clinquant.data.masks import Mask, Masks, read_masks
 from clinquant.edge.answer import find_images
@@ -55,7 +56,7 @@ def explain_images(
     *,
     class_name: str | None = None,
     masks: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Explanations:
     """Explains every image by every method, for one class in both files, and writes pictures and `explanations.json` into `out`.
 

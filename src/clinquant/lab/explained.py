@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clinquant.core.progress import Progress
 from clinquant.edge.explain import FILE_METHODS, insertion_and_deletion
 from clinquant.edge.runtimes import runtime_module
 from clinquant.evidence.fidelity import Explained
@@ -16,8 +16,6 @@ from clinquant.lab.classifier import Classifier
 from clinquant.lab.explain import differentiable, gradient_maps
 from clinquant.lab.quantize.quantized import QuantizedNetwork
 
-Tick = Callable[[int, int], None]
-
 
 def explained(
     network: Classifier | QuantizedNetwork,
@@ -25,7 +23,7 @@ def explained(
     pixels: NDArray[np.uint8],
     labels: NDArray[np.int64],
     method: str,
-    tick: Tick | None = None,
+    tick: Progress | None = None,
 ) -> Explained:
     """Maps by `method`, and for each insertion, deletion and sparsity (of what speaks for the class) as the exported file has them.
 

@@ -26,7 +26,7 @@ from clinquant.lab.objectives import objectives_of
 from clinquant.lab.options import BuildOptions
 from clinquant.lab.quantize.fold import fold_batch_norm
 from clinquant.lab.quantize.quantized import QuantizedNetwork
-from clinquant.lab.quantize.trace import trace
+from clinquant.lab.quantize.trace.trace import trace
 from clinquant.lab.run import Run
 from clinquant.lab.train import initial_module, train
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from clinquant.core.artifact import sha256_json
 from clinquant.core.errors import ClinquantError
+from clinquant.core.progress import Progress
 from clinquant.lab.augment import augment
 from clinquant.lab.checkpoint import Checkpoint, beneath, read_checkpoint, under
 from clinquant.lab.depthwise import DepthwiseBackwardInFloat32
@@ -30,7 +31,6 @@ from clinquant.lab.weights import sha256_tensors
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
-Progress = Callable[[int, int], None]
 
 log = logging.getLogger(__name__)
 

@@ -14,6 +14,7 @@ from clinquant import __version__
 from clinquant.core.artifact import read_json, sha256_json, write_json
 from clinquant.core.errors import ClinquantError
 from clinquant.core.predictions import Predictions
+from clinquant.core.progress import Progress
 from clinquant.data.pixels import Pixels
 from clinquant.data.split import Split
 from clinquant.data.study import Study, learnt_sha256
@@ -32,7 +33,7 @@ from clinquant.lab.quantize.recipes import RANGES, RECIPES, begin, run_recipes
 from clinquant.lab.quantize.target import PORTABLE, find_target
 from clinquant.lab.quantize.widths import MIXED
 from clinquant.lab.recipe import Trial, choosing_half, try_recipe
-from clinquant.lab.run import Run, Tick
+from clinquant.lab.run import Run
 
 NAMES = (*RECIPES, *METHODS)
 """What `--recipe` takes beside `auto`: recipes after training, and quantization-aware training."""
@@ -127,13 +128,13 @@ class Climb:
         """Whether another rung may be begun."""
         return self.options.max_minutes is None or time.monotonic() - self.began < 60 * self.options.max_minutes
 
-    def passes(self, name: str, tick: Tick) -> tuple[Pass, ...]:
+    def passes(self, name: str, tick: Progress) -> tuple[Pass, ...]:
         """The recipe of that name, with the images that training needs."""
         if name in RECIPES:
             return RECIPES[name]
         return (*RECIPES["mse"], self.fine_tune(name, tick))
 
-    def fine_tune(self, method: str, tick: Tick) -> FineTune:
+    def fine_tune(self, method: str, tick: Progress) -> FineTune:
         """Quantization-aware training of this run."""
         train, tune = (self.labelled(ids) for ids in (self.parts.train, self.parts.tune))
         folder = self.run.path(f"train/{method}-{self.bits}")

@@ -14,6 +14,7 @@ from clinquant.core.affine import TensorSpec
 from clinquant.core.artifact import read_json, write_json
 from clinquant.core.errors import ClinquantError
 from clinquant.core.graph import Network
+from clinquant.core.progress import Progress
 from clinquant.edge.bench import bench
 from clinquant.edge.runtimes import runtime_module
 from clinquant.evidence.reliability import divergence, nll
@@ -115,7 +116,7 @@ def mix(
     asked: BuildOptions,
     folder: Path,
     key: str,
-    tick: Callable[[int, int], None],
+    tick: Progress,
 ) -> Mixed:
     """The widths of every layer for `asked.bits`, a key of `MIXED`.
 
@@ -188,7 +189,7 @@ def pairs_of(bits: str) -> tuple[tuple[int, int], ...]:
 
 
 def measure_layers(
-    model: Model, calibration: Calibration, tuned_on: TunedOn, pairs: Iterable[tuple[int, int]], tick: Callable[[int, int], None]
+    model: Model, calibration: Calibration, tuned_on: TunedOn, pairs: Iterable[tuple[int, int]], tick: Progress
 ) -> tuple[dict[str, tuple[Option, ...]], dict[str, dict[str, float]]]:
     """What every inner layer costs at every pair of widths while all others have 8 bits, and what it adds to the loss on tune.
 

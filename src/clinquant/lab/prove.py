@@ -25,7 +25,7 @@ from clinquant.edge.integer_audit import integer_audit
 from clinquant.edge.kept import SCOPE_TABLE, ExternalTables, Kept, read_distances
 from clinquant.edge.machine import machine
 from clinquant.edge.predict import predict_fresh
-from clinquant.edge.test_reads import count_read
+from clinquant.edge.reads import count_read
 from clinquant.evidence.chance import no_better_than_chance
 from clinquant.evidence.claims import Claims
 from clinquant.evidence.conformal import RULES, calibrate

@@ -15,7 +15,7 @@ from clinquant.lab.classifier import Classifier
 from clinquant.lab.quantize.execute import Executor, normalised
 from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.quantize import quantize
-from clinquant.lab.quantize.trace import trace
+from clinquant.lab.quantize.trace.trace import trace
 
 IMAGES = 2
 """Batch norm in training needs company."""

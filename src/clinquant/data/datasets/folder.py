@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clinquant.core.errors import ClinquantError
-from clinquant.data.datasets.listing import Item, Listing, Say
+from clinquant.core.progress import Say
+from clinquant.data.datasets.listing import Item, Listing
 from clinquant.data.decode import DICOM_MARK, EXPORT_DICOM, IMAGE_SUFFIXES
 from clinquant.data.masks import ENDING
 from clinquant.data.role import role

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from clinquant.core.progress import Say
 from clinquant.data.study import Source
 
-Say = Callable[[str], None]
 """Takes one plain sentence for the user, for example before a download."""
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clinquant.core.errors import ClinquantError
+from clinquant.core.progress import Say
 from clinquant.data.covariates import covariates
 from clinquant.data.datasets.folder import FileStore
-from clinquant.data.datasets.listing import Item, Listing, Say
+from clinquant.data.datasets.listing import Item, Listing
 from clinquant.data.role import ROLES, role
 from clinquant.data.study import Source
 from clinquant.data.table import GROUP_COLUMNS, Table, read_table

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from clinquant.core.artifact import replacing
 from clinquant.core.errors import ClinquantError, Exit
+from clinquant.core.progress import Say
 from clinquant.data.cache import cache_folder, room_for
-from clinquant.data.datasets.listing import Item, Listing, Say
+from clinquant.data.datasets.listing import Item, Listing
 from clinquant.data.datasets.medmnist_info import ARCHIVE, INFO, Info
 from clinquant.data.role import role
 from clinquant.data.study import Source

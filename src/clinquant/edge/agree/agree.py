@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinquant.core.artifact import sha256_file
+from clinquant.core.progress import Progress
 from clinquant.data.decode import decode
 from clinquant.edge.agree.job import OUTPUTS, outputs, read_answers, write_job
 from clinquant.edge.agree.process import answered, failed
@@ -20,8 +21,6 @@ from clinquant.edge.answer import find_images
 from clinquant.edge.bundle import Bundle
 from clinquant.edge.golden import TOLERANCE, read_golden
 from clinquant.edge.machine import machine
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)

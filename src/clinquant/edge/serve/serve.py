@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clinquant.core.errors import ClinquantError
+from clinquant.core.progress import Say
 from clinquant.edge.app.write import write_app
 from clinquant.edge.bundle import Bundle, open_bundle
 from clinquant.edge.serve.addresses import machine_names, network_addresses
@@ -22,7 +23,6 @@ from clinquant.edge.serve.predictor import Predictor
 if TYPE_CHECKING:
     from clinquant.edge.serve.authority import Identity
 
-Say = Callable[[str], None]
 
 EVERYWHERE = ("0.0.0.0", "::")
 """To listen there is to listen on every address of the machine."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from clinquant.core.integer import Constant, Dense, LayerNorm, MatMul, Reshape, Select, Slice, Softmax, Transpose
 from clinquant.core.tokens import factor_scale
 from clinquant.lab.export.builder import MICROSOFT, GraphBuilder
-
-if TYPE_CHECKING:
-    from clinquant.lab.export.integer import _Writer
+from clinquant.lab.export.writer import Writer
 
 
 def repeated(graph: GraphBuilder, name: str, value: np.ndarray, source: str) -> str:
@@ -22,11 +20,11 @@ def repeated(graph: GraphBuilder, name: str, value: np.ndarray, source: str) -> 
     return graph.node("Expand", [graph.constant(f"{name}.once", value), shape], name)
 
 
-def _constant(writer: _Writer, operator: Constant) -> None:
+def _constant(writer: Writer, operator: Constant) -> None:
     repeated(writer.graph, operator.name, operator.codes, operator.inputs[0])
 
 
-def _dense(writer: _Writer, operator: Dense) -> None:
+def _dense(writer: Writer, operator: Dense) -> None:
     """QGemm over all tokens as rows."""
     graph, name, source = writer.graph, operator.name, operator.inputs[0]
     outputs, features = operator.weight.shape
@@ -39,39 +37,39 @@ def _dense(writer: _Writer, operator: Dense) -> None:
     graph.node("Reshape", [flat, graph.node("Concat", [before, sides], f"{name}.shape", axis=0)], name)
 
 
-def _matmul(writer: _Writer, operator: MatMul) -> None:
+def _matmul(writer: Writer, operator: MatMul) -> None:
     a, b = operator.inputs
     scale = writer.graph.constant(f"{operator.name}.factor_scale", factor_scale(operator, writer.program.tensors[a]))
     inputs = [a, scale, writer.grid(a)[1], b, *writer.grid(b), *writer.grid(operator.name)]
     writer.graph.node("QLinearMatMul", inputs, operator.name)
 
 
-def _reshape(writer: _Writer, operator: Reshape) -> None:
+def _reshape(writer: Writer, operator: Reshape) -> None:
     write_reshape(writer.graph, operator.name, operator.inputs[0], operator.shape)
 
 
-def _transpose(writer: _Writer, operator: Transpose) -> None:
+def _transpose(writer: Writer, operator: Transpose) -> None:
     writer.graph.node("Transpose", [operator.inputs[0]], operator.name, perm=operator.axes)
 
 
-def _select(writer: _Writer, operator: Select) -> None:
+def _select(writer: Writer, operator: Select) -> None:
     write_select(writer.graph, operator.name, operator.inputs[0], operator.axis, operator.index)
 
 
-def _part(writer: _Writer, operator: Slice) -> None:
+def _part(writer: Writer, operator: Slice) -> None:
     write_slice(writer.graph, operator.name, operator.inputs[0], operator.axis, operator.start, operator.stop)
 
 
-def _softmax(writer: _Writer, operator: Softmax) -> None:
+def _softmax(writer: Writer, operator: Softmax) -> None:
     _island(writer, operator, "Softmax", [], axis=-1)
 
 
-def _layer_norm(writer: _Writer, operator: LayerNorm) -> None:
+def _layer_norm(writer: Writer, operator: LayerNorm) -> None:
     params = [writer.graph.constant(f"{operator.name}.{role}", getattr(operator, role)) for role in ("gamma", "beta")]
     _island(writer, operator, "LayerNormalization", params, axis=-1, epsilon=operator.epsilon)
 
 
-def _island(writer: _Writer, operator: Softmax | LayerNorm, op: str, params: list[str], **attributes: Any) -> None:
+def _island(writer: Writer, operator: Softmax | LayerNorm, op: str, params: list[str], **attributes: Any) -> None:
     graph, name, source = writer.graph, operator.name, operator.inputs[0]
     value = graph.node("DequantizeLinear", [source, *writer.grid(source)], f"{name}.read")
     result = graph.node(op, [value, *params], f"{name}.float", **attributes)

@@ -15,7 +15,7 @@ from clinquant.lab.objectives.mode import evaluating
 from clinquant.lab.quantize.execute import RULES
 from clinquant.lab.quantize.fused.build import library
 from clinquant.lab.quantize.fused.execute import FusedStep
-from clinquant.lab.quantize.trace_fx import trace_symbolically
+from clinquant.lab.quantize.trace.symbolic import trace_symbolically
 
 LAYERS: dict[str, type[nn.Module]] = {"conv": nn.Conv2d, "linear": nn.Linear, "batch_norm": nn.BatchNorm2d}
 """Operators with tensors -> the layer whose tensors they are."""

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from clinquant.core.affine import quantize
 from clinquant.core.graph import FLOAT_ISLANDS, MOVES, Network, Node
 from clinquant.core.integer import Constant, Dense, LayerNorm, MatMul, Operator, Reshape, Select, Slice, Softmax, Transpose
-
-if TYPE_CHECKING:
-    from clinquant.lab.quantize.lower import _Lowering
+from clinquant.lab.quantize.lowering import Lowering
 
 PLANES = ("input", "conv", "max_pool", "average_pool", "global_average_pool")
 TOKENS = ("constant", "matmul", *MOVES, *FLOAT_ISLANDS)
@@ -25,7 +22,7 @@ def is_plane(network: Network, name: str) -> bool:
     return network[name].op in PLANES
 
 
-def dense(lowering: _Lowering, node: Node) -> None:
+def dense(lowering: Lowering, node: Node) -> None:
     """A linear layer over the last axis of tokens."""
     grid = lowering.quantized.weights[node.name]
     lowering.emit(
@@ -42,34 +39,34 @@ def dense(lowering: _Lowering, node: Node) -> None:
     )
 
 
-def _constant(lowering: _Lowering, node: Node) -> None:
+def _constant(lowering: Lowering, node: Node) -> None:
     codes = quantize(node.params["value"], lowering.quantized.activations[node.name]).astype(np.uint8)
     lowering.emit(node, Constant(name=node.name, inputs=lowering.sources(node), codes=codes))
 
 
-def _matmul(lowering: _Lowering, node: Node) -> None:
+def _matmul(lowering: Lowering, node: Node) -> None:
     lowering.emit(node, MatMul(name=node.name, inputs=lowering.sources(node), factor=float(node.attributes["factor"])))
 
 
-def _softmax(lowering: _Lowering, node: Node) -> None:
+def _softmax(lowering: Lowering, node: Node) -> None:
     lowering.emit(node, Softmax(name=node.name, inputs=lowering.sources(node)))
 
 
-def _layer_norm(lowering: _Lowering, node: Node) -> None:
+def _layer_norm(lowering: Lowering, node: Node) -> None:
     p, epsilon = node.params, float(node.attributes["epsilon"])
     lowering.emit(node, LayerNorm(name=node.name, inputs=lowering.sources(node), gamma=p["gamma"], beta=p["beta"], epsilon=epsilon))
 
 
-def moved(kind: Callable[..., Operator]) -> Callable[[_Lowering, Node], None]:
+def moved(kind: Callable[..., Operator]) -> Callable[[Lowering, Node], None]:
     """The rule of an operator that moves codes: its attributes are the integer operator's."""
 
-    def rule(lowering: _Lowering, node: Node) -> None:
+    def rule(lowering: Lowering, node: Node) -> None:
         lowering.keep(node, kind(name=node.name, inputs=lowering.sources(node), **node.attributes))
 
     return rule
 
 
-RULES: dict[str, Callable[[_Lowering, Node], None]] = {
+RULES: dict[str, Callable[[Lowering, Node], None]] = {
     "constant": _constant,
     "matmul": _matmul,
     "softmax": _softmax,

@@ -14,13 +14,12 @@ from clinquant.core.card import Card
 from clinquant.core.errors import ClinquantError
 from clinquant.core.graph import FLOAT_ISLANDS, Network
 from clinquant.core.preprocess import Preprocess
+from clinquant.core.progress import Progress
 from clinquant.lab.quantize.execute import CLASS_MAP, Executor, normalised
 from clinquant.lab.quantize.observers.histogram import Histogram
 from clinquant.lab.quantize.quantized import QuantizedNetwork
 from clinquant.lab.quantize.target import Target
 from clinquant.lab.quantize.widths import Widths
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

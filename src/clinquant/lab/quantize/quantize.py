@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from clinquant.core.progress import Progress
 from clinquant.lab.classifier import Classifier
-from clinquant.lab.quantize.model import Calibration, Progress
+from clinquant.lab.quantize.model import Calibration
 from clinquant.lab.quantize.quantized import QuantizedNetwork
 from clinquant.lab.quantize.recipes import RANGES, begin, named_recipes, run_recipes
 from clinquant.lab.quantize.target import PORTABLE, Target

@@ -15,7 +15,7 @@ from clinquant.lab.quantize.model import Calibration, Model, Pass
 from clinquant.lab.quantize.observers import MSE, Entropy, MinMax, Percentile
 from clinquant.lab.quantize.passes import GPTQ, AdaRound, Calibrate, CorrectBias, Equalize, FoldBatchNorm, PutOnGrids, ReconstructBlocks
 from clinquant.lab.quantize.target import PORTABLE, Target
-from clinquant.lab.quantize.trace import trace
+from clinquant.lab.quantize.trace.trace import trace
 from clinquant.lab.quantize.widths import Widths, widths_of
 
 SEEN = (FoldBatchNorm(), Calibrate())

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from clinquant.core.errors import ClinquantError
 from clinquant.core.graph import Network
 from clinquant.lab.quantize.grids import grid_of
-from clinquant.lab.quantize.norms import is_scale
+from clinquant.lab.quantize.trace.norms import is_scale
 
 WHOLE = 8
 """Bits of every layer that is not named: the first and the last one always (as DoReFa, PACT and LSQ do)."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from clinquant.core.artifact import replacing
 from clinquant.edge.bench import bench
-from clinquant.edge.test_reads import count_read
+from clinquant.edge.reads import count_read
 from clinquant.evidence.claims import Claim, Role
 from clinquant.evidence.compare import compare
 from clinquant.evidence.fidelity import Estimate, Explained, Units, distances, fidelity

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clinquant.core.preprocess import Preprocess
+from clinquant.core.progress import Progress
 from clinquant.lab.fit import fit
 from clinquant.lab.objectives import Objective, PreserveAttribution
 from clinquant.lab.plan import TrainingPlan, plan_training
 from clinquant.lab.quantize.agreement import Agreement, agreement_of_fast_forward
 from clinquant.lab.quantize.guidance import Learning, LearningGuide, Teacher
-from clinquant.lab.quantize.model import Calibration, Model, Progress
+from clinquant.lab.quantize.model import Calibration, Model
 from clinquant.lab.quantize.passes.calibrate import Calibrate
 from clinquant.lab.quantize.passes.put_on_grids import PutOnGrids
 from clinquant.lab.quantize.passes.settle import Settle

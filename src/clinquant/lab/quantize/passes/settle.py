@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clinquant.core.progress import Progress
 from clinquant.lab.fit import fit
 from clinquant.lab.objectives import Objective
 from clinquant.lab.plan import TrainingPlan
@@ -44,7 +45,7 @@ class Settle:
     learning: Learning = field(default_factory=Learning)
     objectives: tuple[Objective, ...] = ()
     latents: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
-    progress: Callable[[int, int], None] | None = None
+    progress: Progress | None = None
 
     def __call__(self, model: Model, calibration: Calibration) -> Model:
         """Raises ClinquantError `pass-order`; as `fit`."""

@@ -6,17 +6,17 @@ from torch import nn
 
 from clinquant.core.errors import ClinquantError
 from clinquant.core.graph import Network
-from clinquant.lab.quantize.head import with_linear_head
-from clinquant.lab.quantize.norms import with_own_convolutions
-from clinquant.lab.quantize.trace_aten import trace_exported
-from clinquant.lab.quantize.trace_fx import trace_symbolically
+from clinquant.lab.quantize.trace.exported import trace_exported
+from clinquant.lab.quantize.trace.head import with_linear_head
+from clinquant.lab.quantize.trace.norms import with_own_convolutions
+from clinquant.lab.quantize.trace.symbolic import trace_symbolically
 
 
 def trace(module: nn.Module, size: int | None = None) -> Network:
     """The network that `module` (in eval mode) computes, batch norm still apart, each behind a convolution of its own.
 
     Args:
-        size: side of the images, pixels; where it is given, what torch.fx cannot trace is tried with torch.export (`trace_aten`).
+        size: side of the images, pixels; where it is given, what torch.fx cannot trace is tried with torch.export (`exported`).
 
     Raises:
         ClinquantError: `trace-failed` where control flow depends on data, `operator-unsupported` naming the layer.

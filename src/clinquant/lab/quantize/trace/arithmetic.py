@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import fx
 
 from clinquant.core.errors import ClinquantError
-
-if TYPE_CHECKING:
-    from clinquant.lab.quantize.trace_fx import _Tracer
+from clinquant.lab.quantize.trace.symbolic_tracer import SymbolicTracer
 
 
-def add(tracer: _Tracer, fx_node: fx.Node) -> None:
+def add(tracer: SymbolicTracer, fx_node: fx.Node) -> None:
     """Two tensors, or a tensor and a number."""
     sources, numbers = _operands(fx_node)
     if fx_node.kwargs.get("alpha", 1) != 1:
@@ -23,7 +19,7 @@ def add(tracer: _Tracer, fx_node: fx.Node) -> None:
         tracer.add(fx_node, "add", sources)
 
 
-def multiply(tracer: _Tracer, fx_node: fx.Node) -> None:
+def multiply(tracer: SymbolicTracer, fx_node: fx.Node) -> None:
     """Two tensors, or a tensor and a number."""
     sources, numbers = _operands(fx_node)
     if numbers:
@@ -32,7 +28,7 @@ def multiply(tracer: _Tracer, fx_node: fx.Node) -> None:
         tracer.add(fx_node, "mul", sources)
 
 
-def subtract(tracer: _Tracer, fx_node: fx.Node) -> None:
+def subtract(tracer: SymbolicTracer, fx_node: fx.Node) -> None:
     """A number from a tensor, or a tensor from a number."""
     sources, numbers = _operands(fx_node)
     if not numbers:
@@ -43,7 +39,7 @@ def subtract(tracer: _Tracer, fx_node: fx.Node) -> None:
         tracer.add(fx_node, "affine", sources, factor=-1.0, term=numbers[0])
 
 
-def divide(tracer: _Tracer, fx_node: fx.Node) -> None:
+def divide(tracer: SymbolicTracer, fx_node: fx.Node) -> None:
     """A tensor by a number."""
     sources, numbers = _operands(fx_node)
     if not numbers or not isinstance(fx_node.args[0], fx.Node):

@@ -10,7 +10,7 @@ from clinquant.core.artifact import writing_to
 from clinquant.core.errors import ClinquantError, Exit
 from clinquant.data.cache import cache_folder
 
-LINE = len("2025-01-01T00:00:00Z\n")
+LINE = len("2025-01-01T00:00:00Z\n")  # bytes
 
 
 def count_read(sha256: str) -> int:

@@ -12,9 +12,9 @@ from clinquant.core.errors import ClinquantError
 from clinquant.core.graph import Network
 from clinquant.lab.architectures import ARCHITECTURES
 from clinquant.lab.quantize.execute import Executor
-from clinquant.lab.quantize.trace import trace
-from clinquant.lab.quantize.trace_aten import trace_exported
-from clinquant.lab.quantize.trace_fx import trace_symbolically
+from clinquant.lab.quantize.trace.exported import trace_exported
+from clinquant.lab.quantize.trace.symbolic import trace_symbolically
+from clinquant.lab.quantize.trace.trace import trace
 from networks import Branches, EveryFunction, Plain, SmallHardSwish, SmallSiLU
 
 BOTH: dict[str, Callable[[], nn.Module]] = {

@@ -1,0 +1,1 @@
+"""trace: from a torch module to a `Network`, by torch.fx or else by torch.export."""
