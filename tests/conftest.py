@@ -11,6 +11,8 @@ import pytest
 
 from chromium import chromium
 from clinquant.data.cache import cache_folder
+from clinquant.edge.app.write import write_app
+from clinquant.edge.bundle import Bundle
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -39,6 +41,21 @@ def browser() -> Iterator[Any]:
     """A headless Chromium; skips where there is none."""
     with chromium() as browser:
         yield browser
+
+
+@pytest.fixture(scope="module")
+def integer_bundle(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A sealed bundle of a small quantized network, for tests in the browser."""
+    from app_bundle import write_integer_bundle
+
+    return write_integer_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture(scope="module")
+def tablet_app(integer_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of its tablet app."""
+    write_app(integer_bundle.path, out := tmp_path_factory.mktemp("app") / "out")
+    return out
 
 
 @pytest.fixture

@@ -27,19 +27,8 @@ from tiny_bundle import write_pictures
 
 
 @pytest.fixture(scope="module")
-def bundle(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return write_integer_bundle(tmp_path_factory.mktemp("bundle"))
-
-
-@pytest.fixture(scope="module")
-def app(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    write_app(bundle.path, out := tmp_path_factory.mktemp("app") / "out")
-    return out
-
-
-@pytest.fixture(scope="module")
-def server(app: Path) -> Iterator[Server]:
-    with serving(app) as server:
+def server(tablet_app: Path) -> Iterator[Server]:
+    with serving(tablet_app) as server:
         yield server
 
 
@@ -111,63 +100,63 @@ def test_pictures_are_dropped_and_pasted(page: Any, server: Server, kind: str) -
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-def test_every_kind_of_picture_gives_the_workstations_bits(bundle: Bundle, engine: Any, kind: str) -> None:
+def test_every_kind_of_picture_gives_the_workstations_bits(integer_bundle: Bundle, engine: Any, kind: str) -> None:
     picture = Image.fromarray(colourful())
-    assert same(bundle, engine, encoded(picture, kind))
-    assert same(bundle, engine, encoded(picture.convert("L"), kind))
+    assert same(integer_bundle, engine, encoded(picture, kind))
+    assert same(integer_bundle, engine, encoded(picture.convert("L"), kind))
 
 
 @pytest.mark.parametrize("mode", ["1", "P", "LA", "RGBA"])
-def test_palettes_and_transparency_give_the_workstations_bits(bundle: Bundle, engine: Any, mode: str) -> None:
+def test_palettes_and_transparency_give_the_workstations_bits(integer_bundle: Bundle, engine: Any, mode: str) -> None:
     picture = Image.fromarray(colourful(channels=4)).convert(mode)
-    assert same(bundle, engine, encoded(picture, "PNG"))
+    assert same(integer_bundle, engine, encoded(picture, "PNG"))
 
 
-def test_transparent_webp_and_a_colour_named_transparent(bundle: Bundle, engine: Any) -> None:
-    assert same(bundle, engine, encoded(Image.fromarray(colourful(channels=4)), "WEBP", lossless=True, exact=True))
-    assert same(bundle, engine, encoded(Image.fromarray(colourful()).convert("P"), "PNG", transparency=3))
+def test_transparent_webp_and_a_colour_named_transparent(integer_bundle: Bundle, engine: Any) -> None:
+    assert same(integer_bundle, engine, encoded(Image.fromarray(colourful(channels=4)), "WEBP", lossless=True, exact=True))
+    assert same(integer_bundle, engine, encoded(Image.fromarray(colourful()).convert("P"), "PNG", transparency=3))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_exif_turns_as_on_the_workstation(bundle: Bundle, engine: Any, orientation: int, kind: str) -> None:
+def test_exif_turns_as_on_the_workstation(integer_bundle: Bundle, engine: Any, orientation: int, kind: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    assert same(bundle, engine, encoded(Image.fromarray(colourful()), kind, exif=exif))
+    assert same(integer_bundle, engine, encoded(Image.fromarray(colourful()), kind, exif=exif))
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_xmp_turns_where_exif_says_nothing(bundle: Bundle, engine: Any, orientation: int, kind: str) -> None:
+def test_xmp_turns_where_exif_says_nothing(integer_bundle: Bundle, engine: Any, orientation: int, kind: str) -> None:
     packet = f'<x:xmpmeta><rdf:Description tiff:Orientation="{orientation}"/></x:xmpmeta>'
     text = PngInfo()
     text.add_itxt("XML:com.adobe.xmp", packet)
     options = {"pnginfo": text} if kind == "PNG" else {"xmp": packet.encode()}
-    assert same(bundle, engine, encoded(Image.fromarray(colourful()), kind, **options))
+    assert same(integer_bundle, engine, encoded(Image.fromarray(colourful()), kind, **options))
     exif = Image.Exif()
     exif[0x0112] = 8
-    assert same(bundle, engine, encoded(Image.fromarray(colourful()), kind, exif=exif, **options))
+    assert same(integer_bundle, engine, encoded(Image.fromarray(colourful()), kind, exif=exif, **options))
 
 
 @pytest.mark.parametrize(
     "options", [{"progressive": True}, {"subsampling": 0}, {"subsampling": 1}, {"quality": 20}, {"restart_marker_rows": 1}]
 )
-def test_every_way_of_writing_jpeg(bundle: Bundle, engine: Any, options: dict[str, Any]) -> None:
+def test_every_way_of_writing_jpeg(integer_bundle: Bundle, engine: Any, options: dict[str, Any]) -> None:
     smooth_colours = Image.fromarray(colourful(9, 7)).resize((333, 251), Image.Resampling.BICUBIC)
     for picture in (smooth_colours, smooth_colours.convert("L")):
-        assert same(bundle, engine, encoded(picture, "JPEG", **options))
+        assert same(integer_bundle, engine, encoded(picture, "JPEG", **options))
 
 
-def test_colour_profiles_and_gamma_are_ignored(bundle: Bundle, engine: Any) -> None:
+def test_colour_profiles_and_gamma_are_ignored(integer_bundle: Bundle, engine: Any) -> None:
     from PIL import ImageCms
 
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
     picture = Image.fromarray(colourful())
-    assert same(bundle, engine, encoded(picture, "JPEG", icc_profile=profile))
-    assert same(bundle, engine, encoded(picture, "PNG", icc_profile=profile))
+    assert same(integer_bundle, engine, encoded(picture, "JPEG", icc_profile=profile))
+    assert same(integer_bundle, engine, encoded(picture, "PNG", icc_profile=profile))
     gamma = PngInfo()
     gamma.add(b"gAMA", (100000).to_bytes(4, "big"))
-    assert same(bundle, engine, encoded(picture, "PNG", pnginfo=gamma))
+    assert same(integer_bundle, engine, encoded(picture, "PNG", pnginfo=gamma))
 
 
 def test_what_the_browser_would_read_otherwise_is_refused(engine: Any) -> None:

@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app_bundle import write_integer_bundle
 from chromium import Memory, chromium, open_app, serving
-from clinquant.edge.app.write import write_app
 from tiny_bundle import write_pictures
 
 CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
@@ -28,12 +26,6 @@ def browser() -> Iterator[Any]:
         yield browser
 
 
-@pytest.fixture(scope="module")
-def app(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    write_app(write_integer_bundle(tmp_path_factory.mktemp("bundle")).path, out := tmp_path_factory.mktemp("app") / "out")
-    return out
-
-
 def photographs(folder: Path, count: int) -> list[Path]:
     folder.mkdir()
     for index in range(count):
@@ -45,9 +37,9 @@ def photographs(folder: Path, count: int) -> list[Path]:
 
 
 @pytest.mark.slow
-def test_two_hundred_pictures_leave_no_memory_behind(browser: Any, app: Path, tmp_path: Path) -> None:
+def test_two_hundred_pictures_leave_no_memory_behind(browser: Any, tablet_app: Path, tmp_path: Path) -> None:
     pictures = photographs(tmp_path / "photographs", 210)
-    with serving(app) as server:
+    with serving(tablet_app) as server:
         page = browser.new_context().new_page()
         memory = Memory(page)
         open_app(page, server.url)
@@ -61,8 +53,8 @@ def test_two_hundred_pictures_leave_no_memory_behind(browser: Any, app: Path, tm
         page.context.close()
 
 
-def test_the_camera_answers_frame_by_frame_and_a_frame_is_kept(browser: Any, app: Path) -> None:
-    with serving(app) as server:
+def test_the_camera_answers_frame_by_frame_and_a_frame_is_kept(browser: Any, tablet_app: Path) -> None:
+    with serving(tablet_app) as server:
         page = open_app(browser.new_context().new_page(), server.url + "#/live")
         page.click("text=Start the camera")
         page.wait_for_selector("[data-rate]:not([data-rate='0.00'])")
@@ -72,8 +64,8 @@ def test_the_camera_answers_frame_by_frame_and_a_frame_is_kept(browser: Any, app
         page.context.close()
 
 
-def test_a_page_that_is_not_secure_checks_by_its_own_hash_and_says_what_is_missing(browser: Any, app: Path, tmp_path: Path) -> None:
-    with serving(app) as server:
+def test_a_page_that_is_not_secure_checks_by_its_own_hash_and_says_what_is_missing(browser: Any, tablet_app: Path, tmp_path: Path) -> None:
+    with serving(tablet_app) as server:
         url = server.url.replace("127.0.0.1", "tablet.test")
         page = open_app(browser.new_context().new_page(), url)
         assert page.evaluate("[isSecureContext, typeof crypto.subtle, 'serviceWorker' in navigator]") == [False, "undefined", False]
@@ -85,7 +77,7 @@ def test_a_page_that_is_not_secure_checks_by_its_own_hash_and_says_what_is_missi
         page.evaluate("location.hash = '#/live'")
         page.click("text=Start the camera")
         page.wait_for_selector("text=needs a secure page")
-        card = app / "bundle" / "card.json"
+        card = tablet_app / "bundle" / "card.json"
         honest = card.read_text()
         card.write_text(honest.replace("0.5", "0.4"))
         refused = open_app(browser.new_context().new_page(), url)
@@ -93,7 +85,7 @@ def test_a_page_that_is_not_secure_checks_by_its_own_hash_and_says_what_is_missi
         assert refused.get_attribute("[data-code]", "data-code") == "changed"
 
 
-def test_the_bundled_hash_is_sha256(browser: Any, app: Path) -> None:
+def test_the_bundled_hash_is_sha256(browser: Any, tablet_app: Path) -> None:
     import hashlib
 
     lengths = [0, 1, 55, 56, 63, 64, 65, 119, 128, 1000]
@@ -101,7 +93,7 @@ def test_the_bundled_hash_is_sha256(browser: Any, app: Path) -> None:
       const { digest, hex } = await import(new URL("modules/sha256.js", location.href).href);
       return lengths.map((length) => hex(digest(Uint8Array.from({ length }, (_, index) => (index * 7) % 256))));
     }"""
-    with serving(app) as server:
+    with serving(tablet_app) as server:
         page = open_app(browser.new_context().new_page(), server.url)
         expected = [hashlib.sha256(bytes(index * 7 % 256 for index in range(length))).hexdigest() for length in lengths]
         assert page.evaluate(script, lengths) == expected

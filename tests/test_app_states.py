@@ -46,17 +46,6 @@ REFUSED = """() => {
 
 
 @pytest.fixture(scope="module")
-def bundle(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return write_integer_bundle(tmp_path_factory.mktemp("bundle"))
-
-
-@pytest.fixture(scope="module")
-def app(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    write_app(bundle.path, out := tmp_path_factory.mktemp("app") / "out")
-    return out
-
-
-@pytest.fixture(scope="module")
 def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(write_pictures(tmp_path_factory.mktemp("pictures") / "p", each=1).rglob("*.png"))
 
@@ -73,9 +62,9 @@ def history(page: Any) -> str:
     return str(page.inner_text("main"))
 
 
-def test_where_storage_is_refused_it_answers_and_says_that_nothing_is_kept(context: Any, app: Path, picture: Path) -> None:
+def test_where_storage_is_refused_it_answers_and_says_that_nothing_is_kept(context: Any, tablet_app: Path, picture: Path) -> None:
     context.add_init_script(f"({REFUSED})()")
-    with serving(app) as server:
+    with serving(tablet_app) as server:
         page = open_app(context.new_page(), server.url)
         words = answer(page, picture)
         assert "not kept on this device" in words and "SecurityError" in words
@@ -88,8 +77,8 @@ def test_where_storage_is_refused_it_answers_and_says_that_nothing_is_kept(conte
         assert page.get_attribute("html", "data-theme") == "dark"
 
 
-def test_where_storage_is_full_it_answers_and_says_that_nothing_is_kept(context: Any, app: Path, picture: Path) -> None:
-    with serving(app) as server:
+def test_where_storage_is_full_it_answers_and_says_that_nothing_is_kept(context: Any, tablet_app: Path, picture: Path) -> None:
+    with serving(tablet_app) as server:
         page = context.new_page()
         session = context.new_cdp_session(page)
         session.send("Storage.overrideQuotaForOrigin", {"origin": server.url.rstrip("/"), "quotaSize": 1000})
@@ -99,22 +88,22 @@ def test_where_storage_is_full_it_answers_and_says_that_nothing_is_kept(context:
         page.wait_for_selector("text=Free some storage")
 
 
-def test_a_camera_that_is_refused_is_said_to_be(context: Any, app: Path) -> None:
+def test_a_camera_that_is_refused_is_said_to_be(context: Any, tablet_app: Path) -> None:
     context.add_init_script("navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('no', 'NotAllowedError'))")
-    with serving(app) as server:
+    with serving(tablet_app) as server:
         page = open_app(context.new_page(), server.url + "#/live")
         page.click(".screen button.primary")
         page.wait_for_selector("text=NotAllowedError")
         assert page.is_visible("text=Start the camera")
 
 
-def test_two_apps_of_one_origin_leave_each_other_alone(context: Any, bundle: Bundle, tmp_path: Path, picture: Path) -> None:
+def test_two_apps_of_one_origin_leave_each_other_alone(context: Any, integer_bundle: Bundle, tmp_path: Path, picture: Path) -> None:
     """The second has an older version of another bundle: that is no step back for it."""
-    shutil.copytree(bundle.path.parent, tmp_path / "newer")
+    shutil.copytree(integer_bundle.path.parent, tmp_path / "newer")
     newer = write_integer_bundle(tmp_path / "newer", gain=2.0)
     assert newer.manifest.bundle_version == 2
     write_app(newer.path, tmp_path / "site" / "a")
-    write_app(bundle.path, tmp_path / "site" / "b")
+    write_app(integer_bundle.path, tmp_path / "site" / "b")
     with serving(tmp_path / "site") as server:
         for place in ("a", "b"):
             page = open_app(context.new_page(), f"{server.url}{place}/")

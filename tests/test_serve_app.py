@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from app_bundle import write_integer_bundle
 from chromium import chromium, open_app
 from clinquant.edge.bundle import Bundle
 from serving import Served, serving
@@ -21,11 +20,6 @@ def browser() -> Iterator[Any]:
     """It minds no certificate: whether one is trusted is tested in `test_serve_tls.py`."""
     with chromium("--ignore-certificate-errors") as browser:
         yield browser
-
-
-@pytest.fixture(scope="module")
-def bundle(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return write_integer_bundle(tmp_path_factory.mktemp("bundle"))
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +41,8 @@ def check_alike(served: Served, words: str, picture: Path) -> None:
     assert any(abs(found - 100 * answer["probability"]) < 0.6 for found in percents), (answer, words)
 
 
-def test_the_app_answers_as_the_api_does(browser: Any, bundle: Bundle, picture: Path) -> None:
-    with serving(bundle.path) as served:
+def test_the_app_answers_as_the_api_does(browser: Any, integer_bundle: Bundle, picture: Path) -> None:
+    with serving(integer_bundle.path) as served:
         context = browser.new_context()
         page, said = context.new_page(), []
         page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
@@ -60,10 +54,10 @@ def test_the_app_answers_as_the_api_does(browser: Any, bundle: Bundle, picture: 
 
 
 def test_over_https_it_is_installed_and_answers_when_the_server_is_gone(
-    browser: Any, bundle: Bundle, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    browser: Any, integer_bundle: Bundle, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLINQUANT_CONFIG", str(tmp_path))
-    with serving(bundle.path, "--tls") as served:
+    with serving(integer_bundle.path, "--tls") as served:
         context = browser.new_context(ignore_https_errors=True)
         page = context.new_page()
         open_app(page, f"https://127.0.0.1:{served.port}/")

@@ -73,12 +73,14 @@ def percent(value: float, decimals: int = 1) -> str:
     return f"{shown:.{decimals}f}%"
 
 
-def megabytes(size: int) -> str:
-    r"""Bytes as kB or MB (powers of ten) with three significant digits.
+def byte_size(size: int) -> str:
+    r"""Bytes as they are below a thousand, else as kB or MB (powers of ten) with three significant digits.
 
-    >>> megabytes(13_412_000), megabytes(812_345)
-    ('13.4\u202fMB', '812\u202fkB')
+    >>> byte_size(13_412_000), byte_size(812_345), byte_size(61)
+    ('13.4\u202fMB', '812\u202fkB', '61\u202fbytes')
     """
+    if size < 1000:
+        return f"{size}{THIN_SPACE}bytes"
     value, unit = (size / 1e6, "MB") if size >= 1e6 else (size / 1e3, "kB")
     return f"{significant(value)}{THIN_SPACE}{unit}"
 

@@ -19,7 +19,7 @@ def risk_plot(curves: Mapping[str, RiskCoverage]) -> Svg:
     """Error among the cases answered against the share answered, by file."""
     kept = {file: curves[file].coverage >= SETTLED for file in FILES}
     highest = max(float(curves[file].risk[kept[file]].max()) for file in FILES)
-    frame = Frame(y=(0.0, _ceiling(highest)))
+    frame = Frame(y=(0.0, _ceiling(highest)), left=56)
     marks = [curve(frame, curves[file].coverage[kept[file]], curves[file].risk[kept[file]], file) for file in FILES]
     marks.append(legend(frame, FILES))
     ends = ", ".join(f"{file} {curves[file].risk[-1]:.3f}" for file in FILES)

@@ -15,7 +15,7 @@ from clinquant.evidence.summary import before_reading
 from clinquant.report.sections.checklist import performance
 from clinquant.report.sections.provenance import Row
 from clinquant.report.sections.stress import worst
-from clinquant.report.wording import VERDICTS, counted, megabytes, metric_name, milliseconds, percent, rate, significant
+from clinquant.report.wording import VERDICTS, byte_size, counted, metric_name, milliseconds, percent, rate, significant
 
 
 def change(evidence: Evidence, split: Split) -> tuple[tuple[str, tuple[Row, ...]], ...]:
@@ -85,7 +85,7 @@ def _benefit(evidence: Evidence) -> str:
     parts = []
     if {"float", "integer"} <= evidence.files.keys():
         before, after = evidence.files["float"].bytes, evidence.files["integer"].bytes
-        parts.append(f"{megabytes(before)} → {megabytes(after)} (× {significant(after / before)})")
+        parts.append(f"{byte_size(before)} → {byte_size(after)} (× {significant(after / before)})")
     if {"float", "integer"} <= evidence.latency.keys():
         slow, fast = evidence.latency["float"].median_ms, evidence.latency["integer"].median_ms
         parts.append(f"{milliseconds(slow)} → {milliseconds(fast)} an image (× {significant(fast / slow)})")

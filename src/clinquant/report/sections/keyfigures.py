@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from clinquant.evidence.claims import Finding
 from clinquant.evidence.evidence import Evidence, Pair
-from clinquant.report.wording import megabytes, metric_name, milliseconds, percent, rate, signed, significant, whole
+from clinquant.report.wording import byte_size, metric_name, milliseconds, percent, rate, signed, significant, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ def _calibration(evidence: Evidence) -> list[Figure]:
 def _cost(evidence: Evidence) -> list[Figure]:
     rows = []
     if {"float", "integer"} <= evidence.files.keys():
-        rows.append(_ratio("File", evidence.files["float"].bytes, evidence.files["integer"].bytes, lambda size: megabytes(int(size))))
+        rows.append(_ratio("File", evidence.files["float"].bytes, evidence.files["integer"].bytes, lambda size: byte_size(int(size))))
     if {"float", "integer"} <= evidence.latency.keys():
         ours, theirs = evidence.latency["float"].median_ms, evidence.latency["integer"].median_ms
         rows.append(_ratio("Time for one image", ours, theirs, milliseconds, "median of the whole file, one thread"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from clinquant.evidence.evidence import FILES, Evidence, IntegerAudit, Latency
 from clinquant.report.plots.axes import Svg
 from clinquant.report.plots.bars import bar
-from clinquant.report.wording import megabytes, milliseconds, percent, significant, whole
+from clinquant.report.wording import byte_size, milliseconds, percent, significant, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ def integer_sentence(audit: IntegerAudit) -> str:
 def _type_rows(audit: IntegerAudit) -> Iterator[tuple[str, ...]]:
     for name, kind in audit.types.items():
         operators = ", ".join(f"{operator} {count}" for operator, count in kind.operators.items())
-        yield (name, whole(kind.macs), whole(kind.tensors), megabytes(kind.constant_bytes), operators)
+        yield (name, whole(kind.macs), whole(kind.tensors), byte_size(kind.constant_bytes), operators)
 
 
 def measures(evidence: Evidence) -> tuple[Measure, ...]:
@@ -60,10 +60,10 @@ def measures(evidence: Evidence) -> tuple[Measure, ...]:
     found = []
     if set(FILES) <= evidence.files.keys():
         sizes = {file: float(evidence.files[file].bytes) for file in FILES}
-        found.append(_measure("File on disk", sizes, {file: megabytes(round(size)) for file, size in sizes.items()}, _bytes(sizes)))
+        found.append(_measure("File on disk", sizes, {file: byte_size(round(size)) for file, size in sizes.items()}, _bytes(sizes)))
     if set(FILES) <= evidence.audits.keys():
         held = {file: float(evidence.audits[file].memory_bytes) for file in FILES}
-        shown = {file: megabytes(round(size)) for file, size in held.items()}
+        shown = {file: byte_size(round(size)) for file, size in held.items()}
         found.append(_measure("Weights and constants in memory, once loaded", held, shown, dict.fromkeys(FILES, "")))
     if set(FILES) <= evidence.latency.keys():
         found.append(_times("One image at the model’s own size", evidence.latency))
