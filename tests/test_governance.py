@@ -9,7 +9,9 @@ import pytest
 from clinquant.evidence.summary import ordinal
 from clinquant.report.page import render
 from clinquant.report.sections.change import change
-from clinquant.report.sections.checklist import CLAIM, GUIDELINES, STARD, TRIPOD, checklists, facts
+from clinquant.report.sections.checklist import checklists
+from clinquant.report.sections.facts import facts
+from clinquant.report.sections.guidelines import CLAIM, GUIDELINES, STARD, TRIPOD
 from sample_report import sample
 
 PARTS = ("evidence", "audit", "study", "split", "plan")

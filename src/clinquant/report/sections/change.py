@@ -12,7 +12,7 @@ from clinquant.data.split import Split
 from clinquant.evidence.claims import Claim
 from clinquant.evidence.evidence import FILES, Evidence
 from clinquant.evidence.summary import before_reading
-from clinquant.report.sections.checklist import performance
+from clinquant.report.sections.facts import performance
 from clinquant.report.sections.provenance import Row
 from clinquant.report.sections.stress import worst
 from clinquant.report.wording import VERDICTS, byte_size, counted, metric_name, milliseconds, percent, rate, significant
