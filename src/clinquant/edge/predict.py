@@ -74,12 +74,15 @@ def predict_study(
     )
 
 
+STUDY = "study.json"
+"""Beside a job: its study, cut to the cases asked for."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What a fresh process is asked to predict; where `corruptions` are named, one CSV for each in the folder `out`."""
+    """What a fresh process is asked to predict, with its study beside it; `out` is a CSV, or a folder of one for each of `corruptions`."""
 
     model: str
-    study: str
     ids: tuple[str, ...]
     units: dict[str, str]
     runtime: str
@@ -129,7 +132,6 @@ def predict_corrupted(
 def _job(model: Path, ids: Sequence[str], units: dict[str, str] | None, out: Path, runtime: str, threads: int | None) -> Job:
     return Job(
         model=str(Path(model).resolve()),
-        study="",
         ids=tuple(ids),
         units={case: (units or {}).get(case, case) for case in ids},
         runtime=runtime,
@@ -140,11 +142,10 @@ def _job(model: Path, ids: Sequence[str], units: dict[str, str] | None, out: Pat
 
 def _run_job(job: Job, study: Study, total: int, progress: Progress | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        study_file, job_file = Path(folder) / "study.json", Path(folder) / "job.json"
-        wanted = set(job.ids)
+        job_file, wanted = Path(folder) / "job.json", set(job.ids)
         cases = tuple(case for case in study.cases if case.id in wanted)
-        write_json(study_file, dataclasses.replace(study, cases=cases), kind="study")
-        write_json(job_file, dataclasses.replace(job, study=str(study_file)), kind="predict-job")
+        write_json(job_file.with_name(STUDY), dataclasses.replace(study, cases=cases), kind="study")
+        write_json(job_file, job, kind="predict-job")
         _run_process(job_file, total, progress)
 
 
@@ -172,7 +173,7 @@ def main(arguments: Sequence[str]) -> None:
     job = read_json(arguments[0], Job, kind="predict-job")
     if "torch" in sys.modules:
         raise AssertionError("the prediction process must not hold torch")
-    study = read_json(job.study, Study, kind="study")
+    study = read_json(Path(arguments[0]).with_name(STUDY), Study, kind="study")
 
     def predict(out: Path, corruption: str | None, before: int) -> None:
         def tell(done: int, total: int) -> None:

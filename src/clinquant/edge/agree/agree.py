@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,25 +163,31 @@ def _counting(folder: Path, done: int, total: int, progress: Progress | None) ->
 
 
 def _compared(name: str, here: Path, there: Path, images: int, portable: bool) -> Compared:
-    answers, size, bytes_differing, images_differing, largest = read_answers(there), 0, 0, 0, 0.0
-    for index in range(images):
-        expected, found = outputs(here, index), outputs(there, index)
-        if {output: len(values) for output, values in expected.items()} != {output: len(values) for output, values in found.items()}:
+    answers, pairs = read_answers(there), [(outputs(here, index), outputs(there, index)) for index in range(images)]
+    for index, (expected, found) in enumerate(pairs):
+        if _sizes(expected) != _sizes(found):
             raise failed(name, f"picture {index} has other outputs than here")
-        different = sum(int((np.frombuffer(expected[each], "u1") != np.frombuffer(found[each], "u1")).sum()) for each in expected)
-        size, bytes_differing = size + sum(map(len, expected.values())), bytes_differing + different
-        images_differing += bool(different)
-        largest = max(largest, *(_difference(expected[each], found[each], OUTPUTS[each]) for each in expected))
+    differing = [sum(_differing(expected[each], found[each]) for each in expected) for expected, found in pairs]
+    shares = (_difference(expected[each], found[each], OUTPUTS[each]) for expected, found in pairs for each in expected)
+    largest = max(shares, default=0.0)
     return Compared(
         target=name,
-        agrees=bytes_differing == 0 if portable else largest <= TOLERANCE,
+        agrees=not any(differing) if portable else largest <= TOLERANCE,
         runtime=answers.runtime,
         machine=answers.machine,
-        bytes=size,
-        differing_bytes=bytes_differing,
-        differing_images=images_differing,
+        bytes=sum(sum(_sizes(expected).values()) for expected, _ in pairs),
+        differing_bytes=sum(differing),
+        differing_images=sum(map(bool, differing)),
         largest=largest,
     )
+
+
+def _sizes(outputs: Mapping[str, bytes]) -> dict[str, int]:
+    return {name: len(values) for name, values in outputs.items()}
+
+
+def _differing(expected: bytes, found: bytes) -> int:
+    return int((np.frombuffer(expected, "u1") != np.frombuffer(found, "u1")).sum())
 
 
 def _difference(expected: bytes, found: bytes, kind: str) -> float:

@@ -17,6 +17,7 @@ from clinquant.lab.objectives.divergence import divergence
 from clinquant.lab.quantize.execute import RULES
 from clinquant.lab.quantize.fake_quant import FakeQuantizer
 from clinquant.lab.quantize.fold import fold_batch_norm
+from clinquant.lab.quantize.naming import child_name
 from clinquant.lab.quantize.oscillation import dampening
 from clinquant.lab.quantize.qat import FakeQuantized
 
@@ -102,7 +103,7 @@ class Teacher(nn.Module):
         self.tap = nn.Identity()
         for node in self.network:
             for role, array in node.params.items():
-                self.register_buffer(f"{node.name}/{role}".replace(".", "/"), torch.tensor(array))
+                self.register_buffer(child_name(f"{node.name}/{role}"), torch.tensor(array))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [n, k] of normalised images [n, 3, s, s]."""
@@ -110,7 +111,7 @@ class Teacher(nn.Module):
         values: dict[str, Tensor] = {}
         for node in self.network:
             inputs = [values[name] for name in node.inputs] or [x]
-            params = {role: held[f"{node.name}/{role}".replace(".", "/")] for role in node.params}
+            params = {role: held[child_name(f"{node.name}/{role}")] for role in node.params}
             value = RULES[node.op](node, inputs, params)
             values[node.name] = self.tap(value) if self.classifier and node.name == self.classifier[0] else value
         self.feature = values[self.classifier[0]] if self.classifier else None
@@ -120,4 +121,4 @@ class Teacher(nn.Module):
     def class_weights(self) -> Tensor:
         """[classes, c] of the last linear layer."""
         assert self.classifier is not None
-        return self.get_buffer(f"{self.classifier[1].name}/weight".replace(".", "/"))
+        return self.get_buffer(child_name(f"{self.classifier[1].name}/weight"))

@@ -24,6 +24,7 @@ from clinquant.lab.quantize.fused.build import arithmetic
 from clinquant.lab.quantize.fused.execute import FusedStep
 from clinquant.lab.quantize.grids import grid_of, watch_points
 from clinquant.lab.quantize.model import Model
+from clinquant.lab.quantize.naming import child_name
 from clinquant.lab.quantize.oscillation import Oscillation
 from clinquant.lab.quantize.quantized import Trained
 from clinquant.lab.quantize.widths import WHOLE, inner_layers, narrow_name
@@ -59,7 +60,7 @@ class FakeQuantized(nn.Module):
         self.feature: Tensor | None = None
         self.inner: Set[str] = inner_layers(network)
         self.widths = start.widths
-        self.params = nn.ModuleDict({_key(node.name): _params(node) for node in network if node.params})
+        self.params = nn.ModuleDict({child_name(node.name): _params(node) for node in network if node.params})
         self.weight_quantizers, self.activation_quantizers = nn.ModuleDict(), nn.ModuleDict()
         self.oscillations = nn.ModuleDict()
         folded = start.network
@@ -68,17 +69,17 @@ class FakeQuantized(nn.Module):
             scale = torch.from_numpy(np.maximum(grid.scale / ratio, 1e-8).astype(np.float32))
             weight = torch.from_numpy(np.array(network[name].params["weight"]))
             quantizer = WEIGHT_QUANTIZERS[METHODS[method].weight](weight, scale, grid.spec)
-            self.weight_quantizers[_key(name)] = quantizer
+            self.weight_quantizers[child_name(name)] = quantizer
             if watched and isinstance(quantizer, LSQ):
-                self.oscillations[_key(name)] = Oscillation(weight, quantizer)
+                self.oscillations[child_name(name)] = Oscillation(weight, quantizer)
         free = free_grids(start)
         for name, grid in sorted(start.activations.items()):
             if grid.spec.bits < 8 or name in free:
-                self.activation_quantizers[_key(name)] = _activation_quantizer(method, grid)
+                self.activation_quantizers[child_name(name)] = _activation_quantizer(method, grid)
         bare, norm_after = without_norms(network), {node.inputs[0]: node.name for node in network if node.op == "batch_norm"}
         grids = grid_of(bare)
         self.grids = {node.name: grids.get(node.inputs[0] if node.op == "batch_norm" else node.name, node.name) for node in network}
-        self.write_points = {norm_after.get(name, name): _key(grid) for name, grid in watch_points(bare).items()}
+        self.write_points = {norm_after.get(name, name): child_name(grid) for name, grid in watch_points(bare).items()}
         self.fused = FusedStep.of(self)
 
     @property
@@ -105,7 +106,7 @@ class FakeQuantized(nn.Module):
     def class_weights(self) -> Tensor:
         """[classes, c] of the last linear layer."""
         assert self.classifier is not None
-        return torch.as_tensor(self.params[_key(self.classifier[1].name)]["weight"])  # type: ignore[index]
+        return torch.as_tensor(self.params[child_name(self.classifier[1].name)]["weight"])  # type: ignore[index]
 
     def written(self, node: Node, value: Tensor) -> Tensor:
         """The node's tensor on its own grid, where that is narrow."""
@@ -119,24 +120,24 @@ class FakeQuantized(nn.Module):
 
     def norm(self, name: str) -> nn.BatchNorm2d:
         """The batch norm that a node is."""
-        found = self.params[_key(name)]
+        found = self.params[child_name(name)]
         assert isinstance(found, nn.BatchNorm2d)
         return found
 
     def tensors(self, name: str) -> dict[str, Tensor]:
         """Role -> tensor of a node that is no batch norm."""
-        return dict(self.params[_key(name)].items())  # type: ignore[operator]
+        return dict(self.params[child_name(name)].items())  # type: ignore[operator]
 
     def compute(self, node: Node, inputs: list[Tensor], weight: Tensor | None = None) -> Tensor:
         """The node's operator, its weight on the grid where it is an inner layer: `weight`, if it was computed already."""
-        if _key(node.name) not in self.params:
+        if child_name(node.name) not in self.params:
             return RULES[node.op](node, inputs, {})
-        held = self.params[_key(node.name)]
+        held = self.params[child_name(node.name)]
         if isinstance(held, nn.BatchNorm2d):
             return torch.as_tensor(held(inputs[0]))
         params: dict[str, Tensor] = dict(held.items())  # type: ignore[operator]
         if node.name in self.inner:
-            params["weight"] = self.weight_quantizers[_key(node.name)](params["weight"]) if weight is None else weight
+            params["weight"] = self.weight_quantizers[child_name(node.name)](params["weight"]) if weight is None else weight
         return RULES[node.op](node, inputs, params)
 
     def read(self, values: Mapping[str, Tensor], name: str, reader: Node) -> Tensor:
@@ -146,13 +147,13 @@ class FakeQuantized(nn.Module):
 
     def narrow(self, name: str, reader: Node) -> str | None:
         """Key of the quantizer of the copy of a tensor that `reader` sees, where it sees a copy."""
-        key = _key(narrow_name(self.grids[name], self.widths.read_by(reader.name)))
+        key = child_name(narrow_name(self.grids[name], self.widths.read_by(reader.name)))
         return key if key in self.activation_quantizers else None
 
     @staticmethod
     def key(name: str) -> str:
         """A node's name as torch takes it for a module."""
-        return _key(name)
+        return child_name(name)
 
 
 def free_grids(start: Model) -> set[str]:
@@ -194,10 +195,10 @@ def trained(module: FakeQuantized, start: Model) -> Trained:
     """The network after training, batch norm folded, inner weights exactly on their grids."""
     nodes, scales, latents = [], {}, {}
     for node in module.network:
-        if _key(node.name) not in module.params:
+        if child_name(node.name) not in module.params:
             nodes.append(node)
             continue
-        held = module.params[_key(node.name)]
+        held = module.params[child_name(node.name)]
         if isinstance(held, nn.BatchNorm2d):
             nodes.append(replace(node, params=_norm_params(held)))
             continue
@@ -218,7 +219,7 @@ def trained(module: FakeQuantized, start: Model) -> Trained:
         odd = _quantizer(module.weight_quantizers, name).odd
         spec = replace(start.weights[name].spec, odd=True, narrow=False) if odd else start.weights[name].spec
         weights[name] = replace(start.weights[name], spec=spec, scale=step)
-    narrow = {name: grid for name, grid in start.activations.items() if _key(name) in module.activation_quantizers}
+    narrow = {name: grid for name, grid in start.activations.items() if child_name(name) in module.activation_quantizers}
     learnt = {name: _learnt_grid(_quantizer(module.activation_quantizers, name), grid) for name, grid in narrow.items()}
     return Trained(network=folded, weights=weights, activations=learnt, latents=latents)
 
@@ -238,7 +239,7 @@ def _activation_quantizer(method: str, grid: QParams) -> FakeQuantizer:
 
 
 def _quantizer(quantizers: nn.ModuleDict, name: str) -> FakeQuantizer:
-    found = quantizers[_key(name)]
+    found = quantizers[child_name(name)]
     assert isinstance(found, FakeQuantizer)
     return found
 
@@ -269,8 +270,3 @@ def _norm_params(norm: nn.BatchNorm2d) -> dict[str, NDArray[np.float32]]:
     assert norm.running_mean is not None and norm.running_var is not None
     values = {"gamma": norm.weight, "beta": norm.bias, "mean": norm.running_mean, "variance": norm.running_var}
     return {role: value.detach().cpu().numpy().copy() for role, value in values.items()}
-
-
-def _key(name: str) -> str:
-    """A name that torch takes for a module: without dots."""
-    return name.replace(".", "/")

@@ -21,6 +21,7 @@ from clinquant.lab.quantize.fake_quant.affine import broadcast, codes, inside
 from clinquant.lab.quantize.fake_quant.minmax import through
 from clinquant.lab.quantize.grids import grid_of, watch_points
 from clinquant.lab.quantize.model import Model
+from clinquant.lab.quantize.naming import child_name
 from clinquant.lab.quantize.quantized import QuantizedNetwork
 from clinquant.lab.quantize.widths import narrow_name
 
@@ -59,14 +60,14 @@ class Settled(nn.Module):
         self.classifier, self.tap = network.classifier(), nn.Identity()
         self.grids, self.points, self.widths = grid_of(network), watch_points(network), model.widths
         weights = {node.name: (latents or {}).get(node.name, node.params["weight"]) for node in network if "weight" in node.params}
-        self.weights = nn.ParameterDict({_key(name): nn.Parameter(torch.tensor(weight)) for name, weight in weights.items()})
+        self.weights = nn.ParameterDict({child_name(name): nn.Parameter(torch.tensor(weight)) for name, weight in weights.items()})
         biases = {name: network[name].params.get("bias", np.zeros(len(weight), np.float32)) for name, weight in weights.items()}
-        self.biases = nn.ParameterDict({_key(name): nn.Parameter(torch.tensor(bias)) for name, bias in biases.items()})
-        self.weight_grids = nn.ModuleDict({_key(name): FixedGrid(model.weights[name]) for name in weights})
-        self.activation_grids = nn.ModuleDict({_key(name): FixedGrid(grid) for name, grid in model.activations.items()})
+        self.biases = nn.ParameterDict({child_name(name): nn.Parameter(torch.tensor(bias)) for name, bias in biases.items()})
+        self.weight_grids = nn.ModuleDict({child_name(name): FixedGrid(model.weights[name]) for name in weights})
+        self.activation_grids = nn.ModuleDict({child_name(name): FixedGrid(grid) for name, grid in model.activations.items()})
         for node in network:
             for role, array in node.params.items() if node.name not in weights else ():
-                self.register_buffer(_key(f"{node.name}/{role}"), torch.tensor(array))
+                self.register_buffer(child_name(f"{node.name}/{role}"), torch.tensor(array))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [n, k] of normalised images [n, 3, s, s]."""
@@ -75,28 +76,28 @@ class Settled(nn.Module):
             inputs = [self.read(values[name], name, node) for name in node.inputs] or [x]
             name = "input" if node.op == "input" else self.points.get(node.name)
             value = RULES[node.op](node, inputs, self.params(node))
-            value = value if name is None else torch.as_tensor(self.activation_grids[_key(name)](value))
+            value = value if name is None else torch.as_tensor(self.activation_grids[child_name(name)](value))
             values[node.name] = self.tap(value) if self.classifier and node.name == self.classifier[0] else value
         return values[self.network.output.name]
 
     def read(self, value: Tensor, source: str, reader: Node) -> Tensor:
         """The output of node `source` as `reader` sees it: on the narrow copy of its grid where there is one."""
         grid = self.read_grid(source, reader)
-        return torch.as_tensor(self.activation_grids[grid](value)) if grid != _key(self.grids[source]) else value
+        return torch.as_tensor(self.activation_grids[grid](value)) if grid != child_name(self.grids[source]) else value
 
     def read_grid(self, source: str, reader: Node) -> str:
         """Key of the grid on which `reader` sees the output of node `source`."""
-        narrow = _key(narrow_name(self.grids[source], self.widths.read_by(reader.name)))
-        return narrow if narrow in self.activation_grids else _key(self.grids[source])
+        narrow = child_name(narrow_name(self.grids[source], self.widths.read_by(reader.name)))
+        return narrow if narrow in self.activation_grids else child_name(self.grids[source])
 
     def params(self, node: Node) -> dict[str, Tensor]:
         """The node's weight and bias on their grids: a bias on that of the sums, input step times weight step.
 
         Constants, and what layer norm multiplies and adds, do not learn.
         """
-        key = _key(node.name)
+        key = child_name(node.name)
         if key not in self.weights:
-            return {role: self.get_buffer(_key(f"{node.name}/{role}")) for role in node.params}
+            return {role: self.get_buffer(child_name(f"{node.name}/{role}")) for role in node.params}
         grid, read = self.weight_grids[key], self.activation_grids[self.read_grid(node.inputs[0], node)]
         assert isinstance(grid, FixedGrid) and isinstance(read, FixedGrid)
         step, bias = (grid.scale * read.scale).expand(len(self.biases[key])), self.biases[key]
@@ -108,7 +109,7 @@ class Settled(nn.Module):
         """`model` with the weights and biases learnt since, on its grids."""
         nodes = []
         for node in model.network:
-            key = _key(node.name)
+            key = child_name(node.name)
             if key in self.weights:
                 weight, bias = self.weight_grids[key](self.weights[key]), self.biases[key]
                 node = replace(node, params={"weight": weight.cpu().numpy(), "bias": bias.cpu().numpy().copy()})
@@ -117,8 +118,3 @@ class Settled(nn.Module):
 
 
 LARGEST = 2**31 - 1
-
-
-def _key(name: str) -> str:
-    """A name that torch takes for a module: without dots."""
-    return name.replace(".", "/")

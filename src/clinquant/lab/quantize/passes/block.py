@@ -17,6 +17,7 @@ from clinquant.lab.quantize.fake_quant import LSQ
 from clinquant.lab.quantize.fake_quant.affine import broadcast, codes, floors, inverse_rectified_sigmoid, rectified_sigmoid
 from clinquant.lab.quantize.grids import fusions, grid_of
 from clinquant.lab.quantize.model import Model
+from clinquant.lab.quantize.naming import child_name
 from clinquant.lab.quantize.on_grids import OnGrids, Params
 from clinquant.lab.quantize.passes.reconstruct import BATCH, Twins, float_params, with_codes
 from clinquant.lab.quantize.ties import clusters
@@ -87,11 +88,11 @@ class Block(nn.Module):
                 weight, scale, grid = self.weight(node.name)
                 self.base[node.name] = floors(weight, scale, grid.spec.qmin, grid.spec.qmax)
                 start = inverse_rectified_sigmoid(weight / scale - self.base[node.name])
-                self.rounding[_key(node.name)] = nn.Parameter(start)
+                self.rounding[child_name(node.name)] = nn.Parameter(start)
         for name in sorted(self.grids() - fixed):
             grid = on_grids.activations[name]
             low, high = (int(end - grid.zero_point) for end in (grid.spec.qmin, grid.spec.qmax))
-            self.steps[_key(name)] = LSQ(torch.tensor(float(grid.scale)), low, high)
+            self.steps[child_name(name)] = LSQ(torch.tensor(float(grid.scale)), low, high)
 
     def weight(self, layer: str) -> tuple[Tensor, Tensor, QParams]:
         """Float weight, its scale shaped against it, and its grid."""
@@ -113,7 +114,7 @@ class Block(nn.Module):
         values = {self.source: x}
         for node in self.nodes:
             seen = [self.quantized(values[name], self.copy(name, node), drop) for name in node.inputs]
-            if _key(node.name) in self.rounding:
+            if child_name(node.name) in self.rounding:
                 self.units.setdefault(node.name, seen[0].detach().square().mean() * self.weight(node.name)[1].square())
             value = RULES[node.op](node, seen, self.params(node))
             point = self.on_grids.points.get(node.name)
@@ -122,8 +123,8 @@ class Block(nn.Module):
 
     def quantized(self, x: Tensor, name: str, drop: float) -> Tensor:
         """`x` on the grid `name`, if there is one; values on learnt grids are left as they are with probability `drop`."""
-        if _key(name) in self.steps:
-            rounded = self.steps[_key(name)](x)
+        if child_name(name) in self.steps:
+            rounded = self.steps[child_name(name)](x)
             return self.mixed(x, rounded, drop)
         grid = self.on_grids.activations.get(name)
         if grid is None:
@@ -139,9 +140,9 @@ class Block(nn.Module):
     def params(self, node: Node) -> Params:
         """The node's arrays, its weight between two codes where it learns."""
         held = self.fixed_params[node.name]
-        if _key(node.name) not in self.rounding or self.weights == "nearest":
+        if child_name(node.name) not in self.rounding or self.weights == "nearest":
             return held
-        h = rectified_sigmoid(self.rounding[_key(node.name)])
+        h = rectified_sigmoid(self.rounding[child_name(node.name)])
         share = h if self.weights == "soft" else (h >= 0.5).to(h.dtype)
         return held | {"weight": (self.base[node.name] + share) * self.weight(node.name)[1]}
 
@@ -149,7 +150,7 @@ class Block(nn.Module):
         """Sum of 1 - |2 h - 1|^beta over all weights, in units of what a step of one changes."""
         total = torch.zeros(())
         for layer in self.base:
-            h = rectified_sigmoid(self.rounding[_key(layer)])
+            h = rectified_sigmoid(self.rounding[child_name(layer)])
             total = total + ((1 - (2 * h - 1).abs().pow(beta)) * self.units[layer]).sum()
         return total
 
@@ -165,7 +166,7 @@ class Block(nn.Module):
             for layer, base in self.base.items():
                 weight, scale, grid = self.weight(layer)
                 up = codes(weight, scale, grid.spec.qmin, grid.spec.qmax) - base
-                self.rounding[_key(layer)].copy_(inverse_rectified_sigmoid(up))
+                self.rounding[child_name(layer)].copy_(inverse_rectified_sigmoid(up))
 
     @torch.no_grad()
     def error(self, cached: Cached) -> float:
@@ -180,12 +181,12 @@ class Block(nn.Module):
         """Weights and steps as they now are."""
         nodes = {}
         for layer, base in self.base.items():
-            found = base + (rectified_sigmoid(self.rounding[_key(layer)].detach()) >= 0.5)
+            found = base + (rectified_sigmoid(self.rounding[child_name(layer)].detach()) >= 0.5)
             nodes[layer] = with_codes(self.originals[layer], found, self.model.weights[layer])
         activations = {}
         for name in self.grids():
-            if _key(name) in self.steps:
-                step = self.steps[_key(name)].scale.detach().numpy()  # type: ignore[operator]
+            if child_name(name) in self.steps:
+                step = self.steps[child_name(name)].scale.detach().numpy()  # type: ignore[operator]
                 activations[name] = replace(self.on_grids.activations[name], scale=np.asarray(step, np.float32).reshape(()))
         return Learnt(nodes=nodes, activations=activations)
 
@@ -221,8 +222,3 @@ def mean_error(output: Tensor, target: Tensor) -> Tensor:
 def through(x: Tensor, rounded: Tensor) -> Tensor:
     """`rounded` with the gradient of `x` (straight-through, Bengio et al. 2013, 1308.3432)."""
     return x + (rounded - x).detach()
-
-
-def _key(name: str) -> str:
-    """A name that torch takes for a parameter: without dots."""
-    return name.replace(".", "/")
