@@ -19,6 +19,7 @@ from benchmarks.peers.case import Case
 from benchmarks.rows import Rows, paired
 from numpy.typing import NDArray
 
+from clinquant.data.split import choosing_half
 from clinquant.lab.export.float import export_float
 from clinquant.lab.export.integer import export_integer
 from clinquant.lab.fit import fit
@@ -33,7 +34,6 @@ from clinquant.lab.quantize.passes.fine_tune import plan_learning
 from clinquant.lab.quantize.recipes import RECIPES, begin, run_recipes
 from clinquant.lab.quantize.trace.trace import trace
 from clinquant.lab.quantize.widths import MIXED
-from clinquant.lab.recipe import choosing_half
 
 KEY = ("set", "arch", "seed", "bits", "recipe")
 WAYS = (

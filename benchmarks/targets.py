@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from clinquant.core.artifact import read_json, sha256_json
 from clinquant.data.pixels import Pixels
-from clinquant.data.split import Split
+from clinquant.data.split import Split, choosing_half
 from clinquant.data.study import Study
 from clinquant.edge.resize import model_pixels
 from clinquant.edge.runtimes import runtime_module
@@ -37,7 +37,6 @@ from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.quantize import quantize
 from clinquant.lab.quantize.simulate import Simulation
 from clinquant.lab.quantize.target import TARGETS
-from clinquant.lab.recipe import choosing_half
 
 COMPARED = ("portable", "x86-vnni")
 """`arm-dotprod` has the grids of `x86-vnni`, and its files the same bytes but for their card."""

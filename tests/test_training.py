@@ -202,6 +202,20 @@ def test_a_study_becomes_a_saved_classifier_the_same_twice(folder_study: tuple[S
     assert set(card.parents) == {"study", "split", "plan"} and card.classes == ("normal", "spot") and card.positive == 1
 
 
+def test_the_referral_half_of_tune_has_no_say_in_the_epoch(folder_study: tuple[Study, Split], tmp_path: Path) -> None:
+    """With its labels exchanged, training takes the same course to the same weights; the control exchanges the other half's."""
+    study, given = folder_study
+    split = replace(given, referral=given.tune[::2])
+
+    def course(exchanged: tuple[str, ...]) -> tuple[str, str]:
+        cases = tuple(replace(case, label=1 - case.label) if case.id in exchanged else case for case in study.cases)
+        out = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+        train(replace(study, cases=cases), split, out, arch="resnet20", epochs=1)
+        return (out / "train/course.json").read_text(encoding="utf-8"), sha256_file(out / "float.safetensors")
+
+    assert course(()) == course(split.referral) != course(given.tune[1::2])
+
+
 def test_the_architecture_is_chosen_by_the_images_size(folder_study: tuple[Study, Split]) -> None:
     study, _ = folder_study
     assert choose_architecture(study, "auto", None)[0] == "resnet18_28"

@@ -14,7 +14,7 @@ from torch import nn
 from clinquant.core.artifact import read_json, replacing, sha256_json
 from clinquant.core.predictions import Predictions
 from clinquant.data.pixels import Pixels
-from clinquant.data.split import Split
+from clinquant.data.split import Split, choosing_half
 from clinquant.data.study import Study
 from clinquant.edge.resize import model_pixels
 from clinquant.edge.runtimes.onnxruntime import OnnxRuntimeSession
@@ -23,7 +23,6 @@ from clinquant.lab.export.float import export_float
 from clinquant.lab.quantize.execute import normalised
 from clinquant.lab.quantize.fold import fold_batch_norm
 from clinquant.lab.quantize.trace.trace import trace
-from clinquant.lab.recipe import choosing_half
 
 
 @dataclass(frozen=True)

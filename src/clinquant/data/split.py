@@ -35,7 +35,7 @@ class Split:
     Attributes:
         train, tune, test: disjoint case ids; no unit crosses them.
         calibration: a subset of train, for activation ranges.
-        referral: the half of tune that chooses neither recipe nor temperature; for the referral confidence.
+        referral: the half of tune that chooses neither epoch, recipe nor temperature; for the referral confidence.
         units: id of the independent unit (patient, or group of copies) of every case kept: the unit of resampling.
         dropped: case id -> reason.
         rule: in words: given or drawn, fractions, stratified.
@@ -53,6 +53,12 @@ class Split:
     seed: int
     dropped: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+
+def choosing_half(split: Split) -> tuple[str, ...]:
+    """The tune cases that may choose epoch, recipe and temperature: those that the referral confidence will not be chosen on."""
+    kept = set(split.referral)
+    return tuple(case for case in split.tune if case not in kept) or split.tune
 
 
 def split(study: Study, audit: Audit, *, fractions: tuple[float, float, float] = FRACTIONS, seed: int = 0) -> Split:

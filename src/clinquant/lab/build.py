@@ -22,7 +22,7 @@ from clinquant.data.external import External, align_classes, external_test
 from clinquant.data.masks import read_masks
 from clinquant.data.pixels import Pixels
 from clinquant.data.read import read_study
-from clinquant.data.split import Split, split
+from clinquant.data.split import Split, choosing_half, split
 from clinquant.data.study import Study, learnt_sha256
 from clinquant.edge.bundle import Bundle, pack
 from clinquant.edge.golden import golden_images, record_golden
@@ -56,7 +56,6 @@ from clinquant.lab.quantize.recipes import check_finite
 from clinquant.lab.quantize.target import PORTABLE, find_target
 from clinquant.lab.quantize.trace.trace import trace
 from clinquant.lab.quantize.widths import check_bits
-from clinquant.lab.recipe import choosing_half
 from clinquant.lab.run import Narrator, Run
 from clinquant.lab.scope import learn_scope
 from clinquant.lab.teacher import FLOAT_FILES, check_teacher
@@ -188,6 +187,7 @@ def run_train(run: Run, options: BuildOptions) -> Classifier:
     chosen = {name: getattr(options, name) for name in names}
     objectives = objectives_of(options)
     inputs = {"study": learnt_sha256(study_of(run)), "split": run.sha256("split.json"), **chosen, **_brought(run, options)}
+    inputs |= {"epoch chosen on": sha256_json(choosing_half(split_of(run)))}
     asked: dict[str, Any] = {"objectives": objectives} if objectives else {}
     teacher = Path(options.teacher) if options.teacher else None
 
@@ -368,7 +368,7 @@ def run_pack(run: Run, options: BuildOptions) -> Bundle:
 
 
 def decided_card(card: Card, predictions: Predictions, parts: Split, rule: str) -> Card:
-    """`card` with the operating threshold chosen on tune, and referral confidence and prediction sets on its half that chose only epochs.
+    """`card` with the operating threshold chosen on tune, and referral confidence and prediction sets on the half that chose no file.
 
     Where tune has cases of one class only, the likelier class decides, whatever the rule.
     """

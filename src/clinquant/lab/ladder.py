@@ -16,7 +16,7 @@ from clinquant.core.errors import ClinquantError
 from clinquant.core.predictions import Predictions
 from clinquant.core.progress import Progress
 from clinquant.data.pixels import Pixels
-from clinquant.data.split import Split
+from clinquant.data.split import Split, choosing_half
 from clinquant.data.study import Study, learnt_sha256
 from clinquant.edge.resize import model_pixels
 from clinquant.lab.classifier import Classifier
@@ -32,7 +32,7 @@ from clinquant.lab.quantize.quantized import QuantizedNetwork
 from clinquant.lab.quantize.recipes import RANGES, RECIPES, begin, run_recipes
 from clinquant.lab.quantize.target import PORTABLE, find_target
 from clinquant.lab.quantize.widths import MIXED
-from clinquant.lab.recipe import Trial, choosing_half, try_recipe
+from clinquant.lab.recipe import Trial, try_recipe
 from clinquant.lab.run import Run
 
 NAMES = (*RECIPES, *METHODS)
@@ -136,7 +136,7 @@ class Climb:
 
     def fine_tune(self, method: str, tick: Progress) -> FineTune:
         """Quantization-aware training of this run."""
-        train, tune = (self.labelled(ids) for ids in (self.parts.train, self.parts.tune))
+        train, tune = (self.labelled(ids) for ids in (self.parts.train, choosing_half(self.parts)))
         folder = self.run.path(f"train/{method}-{self.bits}")
 
         def compared(forward: Agreement) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from clinquant.core.card import RESEARCH_USE, Card
 from clinquant.core.errors import ClinquantError
 from clinquant.data.audit import Audit
-from clinquant.data.split import Split
+from clinquant.data.split import Split, choosing_half
 from clinquant.data.study import Study
 from clinquant.evidence.power import Decidable, decidable
 from clinquant.lab.architectures import find_architecture
@@ -82,7 +82,7 @@ def make_plan(study: Study, audit: Audit, split: Split, options: BuildOptions, c
         initial_weights=origin,
         epochs=training.epochs,
         images=images,
-        training_seconds=round(estimate_seconds(module, training, images["train"], images["tune"], objectives_of(options)), 1),
+        training_seconds=round(estimate_seconds(module, training, images["train"], len(choosing_half(split)), objectives_of(options)), 1),
         disk_bytes=pixels + 40 * sum(parameter.numel() for parameter in module.parameters()),
         power=decidable(units_by_class(study, split.test, split.units), options.margin, study.positive),
         warnings=(*audit.warnings, *split.warnings, *threshold_warning(study, split, options.threshold), *map(str, known)),

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from clinquant.core.predictions import Predictions
-from clinquant.data.split import Split
+from clinquant.data.split import Split, choosing_half
 from clinquant.data.study import Study
 from clinquant.edge.predict import predict_fresh
 from clinquant.evidence.metrics import macro_auc
@@ -42,12 +42,6 @@ class Trial:
     auc: float | None
     forward_top1: float | None = None
     forward_codes: float | None = None
-
-
-def choosing_half(split: Split) -> tuple[str, ...]:
-    """The tune cases that may choose recipe and temperature: those that the referral confidence will not be chosen on."""
-    kept = set(split.referral)
-    return tuple(case for case in split.tune if case not in kept) or split.tune
 
 
 def try_recipe(candidate: QuantizedNetwork, baseline: Predictions, study: Study, split: Split, narrator: Narrator) -> Trial:

@@ -18,7 +18,7 @@ from clinquant.core.card import Card
 from clinquant.core.preprocess import Preprocess
 from clinquant.core.progress import Progress
 from clinquant.data.pixels import Pixels
-from clinquant.data.split import Split
+from clinquant.data.split import Split, choosing_half
 from clinquant.data.study import Study, learnt_sha256
 from clinquant.edge.resize import model_pixels
 from clinquant.lab.architectures import Architecture, find_architecture
@@ -51,7 +51,7 @@ def train(
     teacher: Path | None = None,
     progress: Progress | None = None,
 ) -> Classifier:
-    """Trains on `split.train`, keeps the epoch with the lowest loss on `split.tune`, and saves the classifier in `out`.
+    """Trains on `split.train`, keeps the epoch with the lowest loss on the choosing half of tune, and saves the classifier in `out`.
 
     Pixels are resized exactly as the exported graph will. Killed and called again with the same arguments, it goes on from
     `out/train/` and ends in the same bytes. The card's threshold is left unset: it is chosen on the exported file's predictions.
@@ -75,7 +75,8 @@ def train(
     """
     name, preprocess = choose_architecture(study, arch, size)
     module, origin = initial_module(find_architecture(name), len(study.classes), weights, seed)
-    labels = [_labels(study, ids) for ids in (split.train, split.tune)]
+    parts = (split.train, choosing_half(split))
+    labels = [_labels(study, ids) for ids in parts]
     plan = plan_training(
         labels[0],
         len(study.classes),
@@ -87,9 +88,7 @@ def train(
         augment=Augment(horizontal_flip=horizontal_flip, vertical_flip=vertical_flip),
     )
     source, folder = Pixels(study), out / "train"
-    train_pixels, tune_pixels = (
-        model_pixels(source, ids, preprocess, cache=folder, key=learnt_sha256(study)) for ids in (split.train, split.tune)
-    )
+    train_pixels, tune_pixels = (model_pixels(source, ids, preprocess, cache=folder, key=learnt_sha256(study)) for ids in parts)
     taught = load_teacher(teacher, study, split, preprocess) if teacher else None
     objectives = (*objectives, Distillation()) if taught else objectives
     guide = Guide(objectives=objectives, teacher=taught)

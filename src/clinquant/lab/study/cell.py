@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from clinquant.core.artifact import read_json, replacing, sha256_json
 from clinquant.core.predictions import Predictions
 from clinquant.data.pixels import Pixels
-from clinquant.data.split import Split
+from clinquant.data.split import Split, choosing_half
 from clinquant.data.study import Study
 from clinquant.edge.explain import answers
 from clinquant.edge.resize import model_pixels
@@ -38,7 +38,6 @@ from clinquant.lab.quantize.quantized import QuantizedNetwork
 from clinquant.lab.quantize.recipes import RECIPES, begin, run_recipes
 from clinquant.lab.quantize.trace.trace import trace
 from clinquant.lab.quantize.widths import MIXED
-from clinquant.lab.recipe import choosing_half
 from clinquant.lab.run import Run, Silent
 from clinquant.lab.study.ways import WAYS
 from clinquant.lab.train import initial_module
@@ -139,7 +138,7 @@ class Cell:
 
     def guided(self, plain: Classifier, folder: Path) -> Classifier:
         """The float network trained with guidance: from its own random weights, or on from the plain one where `views` are given."""
-        train, tune = (self.labelled(ids) for ids in (self.split.train, self.split.tune))
+        train, tune = (self.labelled(ids) for ids in (self.split.train, choosing_half(self.split)))
         classes, preprocess = len(plain.card.classes), plain.card.preprocess
         if self.views is None:
             from clinquant.lab.train import train as train_float
@@ -204,7 +203,7 @@ class Cell:
         """Quantization-aware training of a way."""
         how = WAYS[way]
         assert how.recipe in METHODS
-        train, tune = (self.labelled(ids) for ids in (self.split.train, self.split.tune))
+        train, tune = (self.labelled(ids) for ids in (self.split.train, choosing_half(self.split)))
         guidance: tuple[Objective, ...] = (self.guidance,) if how.guided else ()
         preserving: tuple[Objective, ...] = (PreserveAttribution(),) if how.preserving else ()
         return FineTune(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from clinquant.data.audit import Audit
-from clinquant.data.split import Split
+from clinquant.data.split import Split, choosing_half
 from clinquant.data.study import Study
 from clinquant.evidence.claims import Finding
 from clinquant.evidence.evidence import Evidence
@@ -151,9 +151,8 @@ def _training(split: Split, plan: Mapping[str, object]) -> str:
     guided = isinstance(options, Mapping) and [words for name, words in TAUGHT.items() if options.get(name)]
     taught = f"; {', '.join(guided)}" if guided else ""
     epochs = f", at most {plan['epochs']} epochs" if plan.get("epochs") else ""
-    return (
-        f"AdamW with warm-up and cosine decay{epochs}, the best epoch on {counted(len(split.tune), 'tuning image')}{taught}; seed {seed}."
-    )
+    judged = counted(len(choosing_half(split)), "tuning image")
+    return f"AdamW with warm-up and cosine decay{epochs}, the best epoch on {judged}{taught}; seed {seed}."
 
 
 def _robustness(evidence: Evidence) -> str:

@@ -108,8 +108,8 @@ def _sets(evidence: Evidence) -> Grid | None:
     one = evidence.conformal["integer"][0]
     return Grid(
         caption=f"Prediction sets that shall hold the true class in {percent(one.wanted, 0)} of cases, calibrated on "
-        f"{whole(one.calibrated_on)} cases of the tuning set that chose nothing but the epoch of training. By size: share of the sets of "
-        "that many classes that hold the true one, and how many such sets there are.",
+        f"{whole(one.calibrated_on)} cases of the tuning set that chose neither epoch, recipe nor temperature. By size: share of the sets "
+        "of that many classes that hold the true one, and how many such sets there are.",
         columns=("Rule", "File", "Coverage", "95% interval", "Classes in a set", "Lowest class", "By size"),
         rows=rows,
         texts=(1, 6),
