@@ -45,7 +45,7 @@ def test_real_images_give_the_same_bytes(name: str, bundle: Bundle, shared_data:
 
 
 @pytest.mark.parametrize("name", ["arm64", "wasm-node"])
-def test_packed_weights_too(name: str, tmp_path: Path) -> None:
+def test_packed_weights_give_the_same_bytes(name: str, tmp_path: Path) -> None:
     """4-bit weights, which the browser's runtime takes widened; the golden vectors' pictures."""
     installed(name)
     compared = agree(write_integer_bundle(tmp_path, bits="w4a4"), [name]).targets[0]

@@ -63,7 +63,7 @@ def test_a_broken_image_stops_unless_left_out(bundle: Bundle, pictures: Path) ->
 
 
 @given(st.floats(-20, 20), st.floats(-20, 20), st.floats(0.01, 0.99), st.floats(0.5, 1))
-def test_the_card_decides(first: float, second: float, threshold: float, refer_below: float) -> None:
+def test_the_cards_threshold_and_referral_decide(first: float, second: float, threshold: float, refer_below: float) -> None:
     logits = np.array([first, second], np.float32)
     found = decide("x", logits, dataclasses.replace(card(), threshold=threshold, refer_below=refer_below))
     p = 1 / (1 + math.exp(float(logits[0]) - float(logits[1])))

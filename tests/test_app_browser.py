@@ -244,7 +244,7 @@ CARDS: list[tuple[dict[str, Any], list[float], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("card", "logits", "expected"), CARDS)
-def test_the_card_decides(engine: Any, card: dict[str, Any], logits: list[float], expected: dict[str, Any]) -> None:
+def test_the_app_decides_by_the_card(engine: Any, card: dict[str, Any], logits: list[float], expected: dict[str, Any]) -> None:
     ordinary = {"classes": ["a", "b", "c"], "positive": None, "threshold": None, "refer_below": None, "scope": None, "sets": None}
     script = """async ([logits, card]) => {
       const { decide } = await import(new URL("modules/decide.js", location.href).href);

@@ -152,19 +152,19 @@ def check(served: Served, answered: Answered, status: int, code: str) -> None:
 
 
 @pytest.mark.parametrize("kind", BODIES)
-def test_a_bad_body(served: Served, kind: str) -> None:
+def test_a_body_that_cannot_be_answered_is_refused_with_its_code(served: Served, kind: str) -> None:
     body, status, code = BODIES[kind]
     check(served, served.predict(body), status, code)
 
 
 @pytest.mark.parametrize("kind", FORMS)
-def test_a_bad_form(served: Served, kind: str) -> None:
+def test_a_form_that_cannot_be_read_is_refused_with_its_code(served: Served, kind: str) -> None:
     (body, content_type), status, code = FORMS[kind]
     check(served, served.predict(body, content_type), status, code)
 
 
 @pytest.mark.parametrize("kind", WIRE)
-def test_a_bad_request(served: Served, kind: str) -> None:
+def test_a_request_that_breaks_http_is_refused_with_its_code(served: Served, kind: str) -> None:
     send, status, code = WIRE[kind]
     check(served, send(served.port), status, code)
 

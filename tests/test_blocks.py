@@ -120,7 +120,7 @@ def test_all_values_dropped_is_the_float_block() -> None:
     assert float((out - cached.target).std()) < 0.03 * float(cached.target.std())
 
 
-def test_the_seed_decides() -> None:
+def test_the_same_seed_gives_the_same_weights() -> None:
     model, calibration = ready("plain")
     once, again = (ReconstructBlocks(schedule=QUICK, drop=0.5)(model, calibration) for _ in range(2))
     other = AdaRound(schedule=QUICK)(model, calibration)

@@ -242,7 +242,7 @@ def test_a_foreign_folder_is_left_alone(patients: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_two_runs_on_one_output(built: Path) -> None:
+def test_a_second_run_on_one_output_is_refused(built: Path) -> None:
     with Run(built).locked(), pytest.raises(ClinquantError) as caught, Run(built).locked():
         raise AssertionError("locked twice")
     assert caught.value.code == "output-busy"

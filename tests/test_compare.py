@@ -182,7 +182,7 @@ def test_patients_without_a_flip_count_as_patients() -> None:
     assert finding.lower == tango_interval(0, 0, 100).lower and (finding.n, finding.needed) == (100, 189)
 
 
-def test_design_effect_oracles() -> None:
+def test_the_design_effect_of_whole_absent_and_random_clustering() -> None:
     change = np.array([-1, 0, 0, 0, 1, 0])
     assert design_effect(np.repeat(change, 5), np.repeat(np.arange(6), 5)) == pytest.approx(5 * 6 / 5)
     assert design_effect(np.zeros(12, int), np.repeat(np.arange(4), 3)) == 3.0

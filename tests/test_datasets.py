@@ -40,7 +40,7 @@ def test_every_reader_has_a_class_docstring_and_is_asked_once():
         assert not reader.accepts("/nowhere/at/all")
 
 
-def test_a_folder_of_classes(tmp_path):
+def test_sub_folders_are_classes_and_what_is_no_image_is_passed_over(tmp_path):
     root = folder(tmp_path / "study", {"b": 2, "a": 1})
     write(root / "a" / "patient1" / "deep.JPG", scene(9), "JPEG")
     (root / "a" / "notes.txt").write_text("x")
@@ -83,7 +83,7 @@ def test_a_split_beside_a_class_is_ambiguous(tmp_path):
     assert error(tmp_path).code == "folder-ambiguous"
 
 
-def test_folders_without_images(tmp_path):
+def test_folders_without_images_are_refused_with_what_they_hold(tmp_path):
     assert error(tmp_path).code == "data-empty"
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "1.dcm").write_bytes(b"x")
@@ -98,7 +98,7 @@ def test_a_link_back_into_the_tree_ends(tmp_path):
     assert len(listing(tmp_path).items) == 2
 
 
-def test_a_manifest(tmp_path):
+def test_a_manifest_gives_label_patient_split_and_site(tmp_path):
     csv = tmp_path / "list.csv"
     csv.write_text("\ufeffPath;Label;patient;split;site\n./x/1.png;sick;p1;Train;A\nx\\2.png;well;p2;val;B\n3.png;sick;p1;test;\n", "utf-8")
     found = listing(csv)
@@ -148,7 +148,7 @@ def arrays(**change):
     return {key: value for key, value in (made | change).items() if value is not None}
 
 
-def test_an_npz_file_by_path(tmp_path):
+def test_an_npz_file_gives_its_split_and_numbered_classes(tmp_path):
     np.savez(tmp_path / "own.npz", **arrays())
     found = listing(tmp_path / "own.npz")
     assert found.classes == ("0", "1")
@@ -250,7 +250,7 @@ def test_no_connection_is_one_line_with_a_fix():
 @pytest.mark.parametrize(
     ("data", "code"), [("/nowhere/x.csv", "data-missing"), ("pneumoniamnst", "data-missing"), ("x.npz", "data-missing")]
 )
-def test_data_that_is_not_there(data, code):
+def test_data_that_is_not_there_is_told_with_the_nearest_name(data, code):
     assert error(data).code == code
     if "mnst" in data:
         assert "pneumoniamnist" in error(data).fix

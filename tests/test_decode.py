@@ -72,7 +72,7 @@ def test_a_palette_with_a_transparent_entry():
     assert decode(saved(image, transparency=1)).tolist() == [[[250, 0, 0], [0, 0, 0], [0, 0, 250]]]
 
 
-def test_one_bit_and_cmyk():
+def test_one_bit_and_cmyk_become_rgb():
     assert decode(saved(Image.fromarray(np.array([[True, False]])))).tolist() == [[[255] * 3, [0] * 3]]
     assert decode(saved(Image.new("CMYK", (1, 1), (0, 255, 255, 0)), "TIFF")).tolist() == [[[255, 0, 0]]]
 

@@ -48,7 +48,7 @@ def test_files_are_explained_by_what_they_read(method: object) -> None:
     assert inside > outside + 0.05 * abs(outside) and found[2:10, 2:10].min() > np.median(found[17:, 17:])
 
 
-def test_occlusion_by_hand() -> None:
+def test_occlusion_equals_windows_covered_by_hand() -> None:
     session, pixels = Corner(), picture()
     found = occlusion(session, pixels, 1, windows=7)
     grey = np.rint(pixels.mean((0, 1))).astype(np.uint8)

@@ -81,5 +81,5 @@ def test_change_control_has_three_parts_and_the_hash() -> None:
 
 
 @pytest.mark.parametrize("title", ["Change control", "Reporting checklists"])
-def test_the_page_has_both(title: str) -> None:
+def test_the_report_has_change_control_and_checklists(title: str) -> None:
     assert f"<h2>{title}</h2>" in render(**made())  # type: ignore[arg-type]

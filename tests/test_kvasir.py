@@ -58,7 +58,7 @@ def zipped(folder: Path, archive: Path, top: str) -> Path:
     return archive
 
 
-def test_the_published_numbers() -> None:
+def test_both_versions_have_the_published_number_of_images() -> None:
     assert {name: version.each * len(CLASSES) for name, version in PUBLISHED.items()} == {"kvasir-v1": 4000, "kvasir-v2": 8000}
 
 

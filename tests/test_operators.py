@@ -238,7 +238,7 @@ def test_pointwise_convolution_over_all_codes_and_weights(ties: bool, rng: np.ra
 @pytest.mark.parametrize("groups", [1, 2, 8])
 @pytest.mark.parametrize("kernel", [1, 3, 5])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_convolution(groups: int, kernel: int, stride: int, rng: np.random.Generator) -> None:
+def test_convolution_equals_the_reference_on_every_code(groups: int, kernel: int, stride: int, rng: np.random.Generator) -> None:
     for _ in range(4):
         operator = Conv(
             name="c",
@@ -274,7 +274,7 @@ def test_sums_of_extreme_codes_do_not_saturate() -> None:
 
 
 @pytest.mark.parametrize("ties", [False, True])
-def test_global_average_pool(ties: bool, rng: np.random.Generator) -> None:
+def test_global_average_pool_equals_the_reference_on_every_code(ties: bool, rng: np.random.Generator) -> None:
     for _ in range(60):
         plane = 2 ** rng.integers(0, 5, 2) if ties else rng.integers(1, 57, 2)
         codes = rng.integers(0, 256, (1, 8, *plane), dtype=np.uint8)
@@ -283,7 +283,7 @@ def test_global_average_pool(ties: bool, rng: np.random.Generator) -> None:
         assert differing(GlobalAveragePool(name="c", inputs=("a",)), [codes], tensors) == 0
 
 
-def test_linear(rng: np.random.Generator) -> None:
+def test_linear_equals_the_reference_on_every_logit(rng: np.random.Generator) -> None:
     for _ in range(30):
         operator = Linear(
             name="l",
@@ -338,7 +338,7 @@ def test_product_of_matrices_over_all_pairs_of_codes(rng: np.random.Generator) -
     ],
     ids=lambda operator: type(operator).__name__,
 )
-def test_codes_moved(operator: Operator, rng: np.random.Generator) -> None:
+def test_moved_codes_equal_the_reference(operator: Operator, rng: np.random.Generator) -> None:
     codes = rng.integers(0, 256, (2, 6, 4, 5), dtype=np.uint8)
     assert differing(operator, [codes], {"a": grid(0.1, 3), "c": grid(0.1, 3)}) == 0
 
@@ -354,7 +354,7 @@ def test_float_islands_are_at_most_a_code_away(rng: np.random.Generator) -> None
         assert differing(LayerNorm(name="c", inputs=("a",), gamma=gamma, beta=beta, epsilon=1e-5), [codes], tensors, within=1) == 0
 
 
-def test_max_pool(rng: np.random.Generator) -> None:
+def test_max_pool_equals_the_reference_on_every_code(rng: np.random.Generator) -> None:
     codes = rng.integers(0, 256, (2, 8, 14, 15), dtype=np.uint8)
     operator = MaxPool(name="c", inputs=("a",), kernel=(3, 3), stride=(2, 2), pads=(1, 1, 1, 1))
     assert differing(operator, [codes], {"a": grid(0.1, 3), "c": grid(0.1, 3)}) == 0

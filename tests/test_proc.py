@@ -40,7 +40,7 @@ def agrees(label: np.ndarray, first: np.ndarray, second: np.ndarray, expected: d
     assert (z, 2 * norm.sf(abs(z))) == pytest.approx((expected["z"], expected["p"]), rel=1e-9)
 
 
-def test_our_table() -> None:
+def test_figures_of_our_table_equal_procs() -> None:
     rows = np.loadtxt(GOLDEN / "proc.csv", delimiter=",", skiprows=1)
     agrees(rows[:, 0].astype(int), rows[:, 1], rows[:, 2], FIGURES["own"])
 
@@ -52,7 +52,7 @@ def test_the_published_figures_are_the_ones_made_here() -> None:
 
 
 @pytest.mark.parametrize("pair", ["wfns_s100b", "ndka_s100b"])
-def test_procs_own_data(pair: str) -> None:
+def test_figures_of_procs_own_data_equal_procs(pair: str) -> None:
     if shutil.which("Rscript") is None:
         pytest.skip("needs R with pROC (Debian: r-cran-proc)")
     said = subprocess.run(["Rscript", "-e", EXPORT], capture_output=True, text=True, check=False)

@@ -57,7 +57,7 @@ def test_a_study_read_back_gives_the_same_pixels_in_another_process(data, tmp_pa
         assert again.encoded(case.id) == (data / case.id).read_bytes()
 
 
-def test_pixels_of_an_array(tmp_path):
+def test_pixels_of_an_array_are_its_rows_in_three_channels(tmp_path):
     images = np.arange(4 * 8 * 8, dtype=np.uint8).reshape(4, 8, 8)
     np.savez(tmp_path / "x.npz", train_images=images, train_labels=np.array([0, 1, 0, 1]))
     study = read_study(tmp_path / "x.npz")

@@ -12,7 +12,7 @@ from predictions_tables import separated, table
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(20, 120), st.floats(0.0, 3.0))
-def test_the_rule_holds(seed: int, n: int, gap: float) -> None:
+def test_the_smallest_confidence_that_halves_the_error_is_chosen(seed: int, n: int, gap: float) -> None:
     scores, labels = separated((n // 2, n - n // 2), seed=seed, gap=gap)
     tune = table(np.round(scores, 1), labels)
     confidence, wrong = tune.probabilities.max(axis=1), tune.decisions != labels

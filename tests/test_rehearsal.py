@@ -132,7 +132,7 @@ def test_what_has_no_integer_form_is_named(function: str, code: str, names: str,
     assert caught.value.code == code and names in caught.value.message
 
 
-def test_what_has_one_passes() -> None:
+def test_every_network_of_the_zoo_passes() -> None:
     for name, architecture in ARCHITECTURES.items():
         size = 32 if architecture.size > 64 else architecture.size
         rehearse(architecture.build(3), card(name, size, classes=3))

@@ -79,7 +79,7 @@ def test_answers_are_those_of_predict_bit_for_bit(served: Served, bundle: Path, 
     check_equal(served, bundle, pictures(tmp_path / "pictures"))
 
 
-def test_real_images_too(served: Served, bundle: Path, shared_data: Path) -> None:
+def test_real_images_are_answered_as_by_predict(served: Served, bundle: Path, shared_data: Path) -> None:
     paths = sorted((shared_data / "kermany_cxr_orig_sample").rglob("*.jp*g"))[:12]
     assert len(paths) == 12
     check_equal(served, bundle, paths)

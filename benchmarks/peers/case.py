@@ -117,11 +117,11 @@ class Case:
 
     def predictions(self, scores: NDArray[np.float32], runtime: str) -> Predictions:
         """A table of the test set, units as the split has them."""
-        ids, label = self.split.test, {case.id: case.label for case in self.study.cases}
+        ids = self.split.test
         return Predictions(
             ids=ids,
             groups=tuple(self.split.units.get(case, case) for case in ids),
-            labels=np.array([label[case] for case in ids], np.int64),
+            labels=self.study.labels(ids),
             scores=np.asarray(scores, np.float32).reshape(len(ids), len(self.study.classes)),
             classes=self.study.classes,
             model_sha256="",

@@ -87,10 +87,9 @@ def audit(study: Study, *, margin: float = 0.02, test_share: float = TEST_SHARE,
 
 def find_conflicts(study: Study, copies: Copies) -> Groups:
     """Groups of copies whose labels differ: of equal pixels, then those where only near or edited copies disagree."""
-    label = {case.id: case.label for case in study.cases}
 
     def differ(group: tuple[str, ...]) -> bool:
-        return len({label[case] for case in group}) > 1
+        return len({study.label_of[case] for case in group}) > 1
 
     exact = tuple(group for group in copies.exact if differ(group))
     return (*exact, *(group for group in copy_units(study, copies) if differ(group) and group not in exact))

@@ -92,10 +92,9 @@ def known_pictures(cases: Sequence[Case], prints: Fingerprints, known: Sequence[
 
 def _repeated(study: Study, copies: Copies, seen: dict[str, str]) -> dict[str, str]:
     """Equal pictures within the external set: all beyond the first, or all of them where their labels differ."""
-    label = {case.id: case.label for case in study.cases}
     dropped: dict[str, str] = {}
     for group in copies.exact:
-        if len({label[case] for case in group}) > 1:
+        if len({study.label_of[case] for case in group}) > 1:
             dropped |= dict.fromkeys(group, f"equal pictures carry different labels: {', '.join(group)}")
         else:
             dropped |= dict.fromkeys(group[1:], f"exact copy of {group[0]}")

@@ -78,7 +78,7 @@ def split(study: Study, audit: Audit, *, fractions: tuple[float, float, float] =
         ClinquantError: `fractions-invalid`, `split-incomplete`, `split-empty`.
     """
     _check_fractions(fractions)
-    labels = {case.id: case.label for case in study.cases}
+    labels = study.label_of
     units = units_of(study, audit)
     given = {case.id: case.split for case in study.cases if case.split is not None}
     dropped = _unwanted_copies(study, audit, given)
@@ -106,7 +106,7 @@ def split(study: Study, audit: Audit, *, fractions: tuple[float, float, float] =
 
 def _unwanted_copies(study: Study, audit: Audit, given: Mapping[str, str]) -> dict[str, str]:
     """Case id -> reason, for equal pictures beyond one, and for all whose labels disagree."""
-    label = {case.id: case.label for case in study.cases}
+    label = study.label_of
     dropped: dict[str, str] = {}
     for group in audit.exact:
         if len({label[case] for case in group}) > 1:
@@ -176,7 +176,7 @@ def _labels_by_unit(cases: Iterable[str], labels: Mapping[str, int], units: Mapp
 
 
 def _warnings(study: Study, roles: Mapping[str, tuple[str, ...]], units: Mapping[str, str]) -> Iterable[str]:
-    label = {case.id: case.label for case in study.cases}
+    label = study.label_of
     few: dict[str, int] = {}
     for k, name in enumerate(study.classes):
         counts = {side: len({units[case] for case in cases if label[case] == k}) for side, cases in roles.items()}

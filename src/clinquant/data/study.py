@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
 
 from clinquant.core.artifact import sha256_json
 from clinquant.core.errors import ClinquantError
@@ -87,6 +92,15 @@ class Study:
 
     def __len__(self) -> int:
         return len(self.cases)
+
+    @cached_property
+    def label_of(self) -> Mapping[str, int]:
+        """Case id -> index into the classes; -1 when unknown."""
+        return {case.id: case.label for case in self.cases}
+
+    def labels(self, ids: Iterable[str]) -> NDArray[np.int64]:
+        """Labels [n] of the cases named, in their order."""
+        return np.array([self.label_of[case] for case in ids], np.int64)
 
 
 def learnt_sha256(study: Study) -> str:

@@ -48,8 +48,7 @@ def predict_study(
         ClinquantError: `model-unreadable`, `image-broken`, `classes-differ`.
     """
     session = runtime_module(runtime).load(model, threads, optimise=optimise)
-    pixels, labels = Pixels(study), {case.id: case.label for case in study.cases}
-    rows = []
+    pixels, rows = Pixels(study), []
     for done, case in enumerate(ids, 1):
         picture = pixels[case] if corruption is None else corrupted(pixels[case], corruption, case)
         rows.append(session.run(picture[None]).logits[0])
@@ -65,7 +64,7 @@ def predict_study(
     return Predictions(
         ids=tuple(ids),
         groups=tuple((units or {}).get(case, case) for case in ids),
-        labels=np.array([labels[case] for case in ids], dtype=np.int64),
+        labels=study.labels(ids),
         scores=scores.reshape(len(ids), len(study.classes)),
         classes=study.classes,
         model_sha256=sha256_file(model),

@@ -155,10 +155,9 @@ class Climb:
 
     def labelled(self, ids: tuple[str, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Input pixels and labels, the pixels those that float training kept."""
-        label = {case.id: case.label for case in self.study.cases}
         preprocess, key = self.classifier.card.preprocess, learnt_sha256(self.study)
         pixels = model_pixels(Pixels(self.study), ids, preprocess, cache=self.run.path("train"), key=key)
-        return pixels, np.array([label[case] for case in ids], np.int64)
+        return pixels, self.study.labels(ids)
 
     def place(self, name: str) -> Path:
         """Where the network of a recipe is kept between two runs."""

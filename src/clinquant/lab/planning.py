@@ -65,8 +65,7 @@ def make_plan(study: Study, audit: Audit, split: Split, options: BuildOptions, c
     module, origin = initial_module(find_architecture(name), len(study.classes), options.weights, options.seed)
     card = Card(architecture=name, classes=study.classes, positive=study.positive, preprocess=preprocess)
     known = lint(rehearse(module, card, bits=options.bits))
-    label = {case.id: case.label for case in study.cases}
-    labels = np.array([label[case] for case in split.train], np.int64)
+    labels = study.labels(split.train)
     _refuse_unseen(study, labels)
     training = plan_training(
         labels, len(study.classes), preprocess, pretrained=origin != "random", epochs=options.epochs, seed=options.seed
@@ -91,8 +90,7 @@ def make_plan(study: Study, audit: Audit, split: Split, options: BuildOptions, c
 
 def threshold_warning(study: Study, split: Split, rule: str) -> tuple[str, ...]:
     """A sentence where `rule` cannot choose a threshold, because tune has cases of one class only."""
-    label = {case.id: case.label for case in study.cases}
-    if study.positive is None or rule == "argmax" or len({label[case] for case in split.tune}) > 1:
+    if study.positive is None or rule == "argmax" or len(set(study.labels(split.tune).tolist())) > 1:
         return ()
     return (f"No threshold can be chosen by {rule}, for tune has cases of one class only: the likelier class decides.",)
 

@@ -55,10 +55,9 @@ class Trials:
 
 def units_by_class(study: Study, ids: Sequence[str], units: Mapping[str, str]) -> dict[str, int]:
     """Number of independent units of each class among `ids`."""
-    label = {case.id: case.label for case in study.cases}
     members: list[set[str]] = [set() for _ in study.classes]
     for case in ids:
-        members[label[case]].add(units.get(case, case))
+        members[study.label_of[case]].add(units.get(case, case))
     return {name: len(found) for name, found in zip(study.classes, members, strict=True)}
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from clinquant.core.artifact import sha256_json, write_json
@@ -76,7 +75,7 @@ def train(
     name, preprocess = choose_architecture(study, arch, size)
     module, origin = initial_module(find_architecture(name), len(study.classes), weights, seed)
     parts = (split.train, choosing_half(split))
-    labels = [_labels(study, ids) for ids in parts]
+    labels = [study.labels(ids) for ids in parts]
     plan = plan_training(
         labels[0],
         len(study.classes),
@@ -102,11 +101,6 @@ def train(
     classifier = _classifier(study, split, plan, name, origin, threshold, fitted)
     classifier.save(out)
     return classifier
-
-
-def _labels(study: Study, ids: tuple[str, ...]) -> NDArray[np.int64]:
-    label = {case.id: case.label for case in study.cases}
-    return np.array([label[case] for case in ids], np.int64)
 
 
 def _classifier(study: Study, split: Split, plan: TrainingPlan, name: str, origin: str, threshold: str, fitted: Fitted) -> Classifier:

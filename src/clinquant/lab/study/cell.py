@@ -41,6 +41,7 @@ from clinquant.lab.quantize.widths import MIXED
 from clinquant.lab.run import Run, Silent
 from clinquant.lab.study.ways import WAYS
 from clinquant.lab.train import initial_module
+from clinquant.lab.train import train as train_float
 
 Labelled = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
@@ -112,14 +113,9 @@ class Cell:
         preprocess = Classifier.load(self.run.directory).card.preprocess
         return model_pixels(Pixels(self.study), tuple(ids), preprocess, cache=self.out / "pixels", key=sha256_json(self.study))
 
-    def labels(self, ids: Sequence[str]) -> NDArray[np.int64]:
-        """Reference labels [n]."""
-        label = {case.id: case.label for case in self.study.cases}
-        return np.array([label[case] for case in ids], np.int64)
-
     def labelled(self, ids: Sequence[str]) -> Labelled:
-        """Both."""
-        return self.pixels(ids), self.labels(ids)
+        """The pixels and labels of `ids`."""
+        return self.pixels(ids), self.study.labels(ids)
 
     @property
     def epochs(self) -> int | None:
@@ -141,8 +137,6 @@ class Cell:
         train, tune = (self.labelled(ids) for ids in (self.split.train, choosing_half(self.split)))
         classes, preprocess = len(plain.card.classes), plain.card.preprocess
         if self.views is None:
-            from clinquant.lab.train import train as train_float
-
             return train_float(
                 self.study, self.split, folder, arch=self.arch, size=preprocess.size, seed=self.seed, objectives=(self.guidance,)
             )
@@ -244,7 +238,7 @@ class Cell:
         return Predictions(
             ids=ids,
             groups=tuple(self.split.units.get(case, case) for case in ids),
-            labels=self.labels(ids),
+            labels=self.study.labels(ids),
             scores=np.load(kept),
             classes=self.study.classes,
             model_sha256="",
