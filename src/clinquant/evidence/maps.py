@@ -13,6 +13,12 @@ Map = NDArray[Any]
 TOP = 0.1
 """Share of the positions that `top_iou` takes from each map."""
 
+C1, C2 = 0.01**2, 0.03**2
+"""(K1 L)^2 and (K2 L)^2 of `ssim`, L = 1."""
+
+WINDOW = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2) / np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2).sum()
+"""Weights [11] of its Gaussian window along one axis."""
+
 
 def spearman(first: Map, second: Map) -> float:
     """Correlation of the ranks of two maps' positions, -1 to 1, ties at their mean rank; 0 where a map is flat."""
@@ -46,10 +52,6 @@ def ssim(first: Map, second: Map) -> float:
     covariance = blurred(a * b) - mean_a * mean_b
     likeness = (2 * mean_a * mean_b + C1) * (2 * covariance + C2)
     return float((likeness / ((mean_a**2 + mean_b**2 + C1) * (variance_a + variance_b + C2))).mean())
-
-
-C1, C2 = 0.01**2, 0.03**2
-WINDOW = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2) / np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2).sum()
 
 
 def stretched(values: Map) -> NDArray[np.float64]:

@@ -20,6 +20,12 @@ BINS = 15
 COLDEST, HOTTEST = 0.05, 20.0
 """Bounds of the temperature."""
 
+AT_ONCE = 1 << 21
+"""Counts of units that are drawn at a time: many, for every chunk reads all sums again."""
+
+FEWEST_DRAWS, MOST_CELLS = 400, 20_000_000
+"""Of the bootstrap: draws times cases are at most so many, for large test sets have smooth percentiles from fewer draws."""
+
 
 def reliability(
     predictions: Predictions, temperature: float = 1.0, *, bootstraps: int = 2000, confidence: float = 0.95, seed: int = 0
@@ -84,13 +90,6 @@ def _by_bin(probabilities: Floats, hit: Floats) -> Floats:
     table = np.zeros((len(hit), BINS))
     table[np.arange(len(hit)), np.minimum((probabilities * BINS).astype(np.int64), BINS - 1)] = probabilities - hit
     return table
-
-
-AT_ONCE = 1 << 21
-"""Counts of units that are drawn at a time: many, for every chunk reads all sums again."""
-
-FEWEST_DRAWS, MOST_CELLS = 400, 20_000_000
-"""Large test sets have smooth percentiles from fewer draws."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,9 @@ from clinquant.core.artifact import read_json, sha256_file, sha256_json, write_j
 from clinquant.core.errors import ClinquantError, Exit
 from clinquant.core.progress import Progress
 
+LOCK = ".lock"
+"""Held by the process that writes into a run's directory."""
+
 
 class Narrator(Protocol):
     """Who tells the user what happens."""
@@ -119,9 +122,6 @@ class Run:
             yield
         finally:
             os.close(handle)
-
-
-LOCK = ".lock"
 
 
 def _lock(handle: int) -> bool:

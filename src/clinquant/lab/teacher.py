@@ -15,6 +15,9 @@ from clinquant.data.split import Split
 from clinquant.data.study import Study
 from clinquant.lab.classifier import Classifier
 
+FLOAT_FILES = ("float.safetensors", "float.card.json", "study.json", "split.json")
+"""What a run with a trained float network holds, and what it was trained on."""
+
 
 class TrainedTeacher(nn.Module):
     """Answers images that are normalised for a student: normalises and sizes them for itself first.
@@ -40,10 +43,6 @@ class TrainedTeacher(nn.Module):
             pixels = functional.interpolate(pixels, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False)
         logits: Tensor = self.module(((pixels - self.get_buffer("own_mean")) / self.get_buffer("own_std")).to(x.dtype))
         return logits
-
-
-FLOAT_FILES = ("float.safetensors", "float.card.json", "study.json", "split.json")
-"""What a run with a trained float network holds, and what it was trained on."""
 
 
 def check_teacher(run: str | None) -> None:

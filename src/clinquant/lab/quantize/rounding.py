@@ -25,6 +25,9 @@ from clinquant.lab.quantize.fake_quant.affine import GAMMA, ZETA, codes, floors,
 
 Activation = Callable[[Tensor], Tensor]
 
+CHECK_EVERY = 50
+"""Iterations between two looks whether every weight is decided."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
@@ -133,9 +136,6 @@ def learn_rounding(problem: Problem, schedule: Schedule, generator: torch.Genera
         nearest=float(errors_nearest.sum()),
         loss=float(torch.where(better, errors, errors_nearest).sum()),
     )
-
-
-CHECK_EVERY = 50
 
 
 class _Learner:

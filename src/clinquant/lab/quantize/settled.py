@@ -25,6 +25,9 @@ from clinquant.lab.quantize.naming import child_name
 from clinquant.lab.quantize.quantized import QuantizedNetwork
 from clinquant.lab.quantize.widths import narrow_name
 
+LARGEST = 2**31 - 1
+"""Code of a bias, int32."""
+
 
 class FixedGrid(nn.Module):
     """x_hat = (code of x) s on a grid that does not move; gradient 1 within its ends, 0 outside."""
@@ -115,6 +118,3 @@ class Settled(nn.Module):
                 node = replace(node, params={"weight": weight.cpu().numpy(), "bias": bias.cpu().numpy().copy()})
             nodes.append(node)
         return replace(model, network=Network(nodes=tuple(nodes)))
-
-
-LARGEST = 2**31 - 1

@@ -11,6 +11,15 @@ from clinquant.report.wording import whole
 
 SIDES = (("train", "Training"), ("tune", "Tuning"), ("test", "Test"))
 
+LISTED = 20
+"""Most reasons and most broken files named; the others are counted."""
+
+KINDS = (
+    ("exact copy of ", "exact copy of a picture that is kept"),
+    ("same patient or picture as ", "same patient or picture as a case on the side that keeps it"),
+)
+"""How a reason for leaving a case out begins, and the kind that it is counted under."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
@@ -49,10 +58,6 @@ def dataset(study: Study, split: Split) -> Dataset:
     )
 
 
-LISTED = 20
-"""Most reasons and most broken files named; the others are counted."""
-
-
 def kind_of_reason(reason: str) -> str:
     """Why a case was left out, without the cases it names, so that equal reasons can be counted.
 
@@ -63,12 +68,6 @@ def kind_of_reason(reason: str) -> str:
         if reason.startswith(start):
             return kind
     return reason.partition(":")[0]
-
-
-KINDS = (
-    ("exact copy of ", "exact copy of a picture that is kept"),
-    ("same patient or picture as ", "same patient or picture as a case on the side that keeps it"),
-)
 
 
 def _sizes(study: Study) -> str:

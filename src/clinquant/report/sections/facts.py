@@ -16,6 +16,9 @@ from clinquant.report.wording import VERDICTS, counted, metric_name, percent, ra
 MOST_TABULATED = 3
 """Classes whose confusion table is written out as a sentence."""
 
+TAUGHT = {"saliency_guided": "saliency-guided", "teacher": "distilled from another run"}
+"""Options of training that a reader must know of."""
+
 
 def facts(evidence: Evidence, audit: Audit, study: Study, split: Split, plan: Mapping[str, object]) -> dict[str, str]:
     """Name -> what this run knows, in one or two sentences with its numbers; empty where it knows nothing."""
@@ -139,10 +142,6 @@ def _tabulation(evidence: Evidence) -> str:
 
 def _number(value: object) -> str:
     return whole(value) if isinstance(value, int) else "an unknown number of"
-
-
-TAUGHT = {"saliency_guided": "saliency-guided", "teacher": "distilled from another run"}
-"""Options of training that a reader must know of."""
 
 
 def _training(split: Split, plan: Mapping[str, object]) -> str:

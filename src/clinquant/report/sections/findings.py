@@ -10,6 +10,23 @@ from clinquant.report.plots.axes import Svg
 from clinquant.report.plots.forest import forest_axis, forest_row, forest_scale
 from clinquant.report.wording import MINUS, THRESHOLDS, VERDICTS, decimals_for, metric_name, plural_unit, rate, signed, single_unit, whole
 
+RANGES = (
+    (("delong_lower", "delong_upper"), "DeLong’s interval {delong_lower} to {delong_upper}"),
+    (("bootstrap_lower", "bootstrap_upper"), "bootstrap alone {bootstrap_lower} to {bootstrap_upper}"),
+)
+"""Pairs of a finding's further figures, and how they are worded."""
+
+SINGLE = (
+    ("lost", "{} lost"),
+    ("gained", "{} gained"),
+    ("mcnemar_p", "exact McNemar p = {}"),
+    ("unseen", "could be lost unseen {}"),
+    ("smallest_class_units", "units of the limiting class {}"),
+    ("design_effect", "design effect {}"),
+    ("smallest_margin", "holds at any margin above {}"),
+)
+"""Its single figures, and how they are worded."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FindingRow:
@@ -116,22 +133,6 @@ def _beside(shown: Mapping[str, float]) -> str:
     parts = [words.format(**{key: signed(left.pop(key), 4) for key in keys}) for keys, words in RANGES if set(keys) <= left.keys()]
     parts += [words.format(_figure(left.pop(key))) for key, words in SINGLE if key in left]
     return "; ".join([*parts, *(f"{key.replace('_', ' ')} {_figure(value)}" for key, value in left.items())])
-
-
-RANGES = (
-    (("delong_lower", "delong_upper"), "DeLong’s interval {delong_lower} to {delong_upper}"),
-    (("bootstrap_lower", "bootstrap_upper"), "bootstrap alone {bootstrap_lower} to {bootstrap_upper}"),
-)
-
-SINGLE = (
-    ("lost", "{} lost"),
-    ("gained", "{} gained"),
-    ("mcnemar_p", "exact McNemar p = {}"),
-    ("unseen", "could be lost unseen {}"),
-    ("smallest_class_units", "units of the limiting class {}"),
-    ("design_effect", "design effect {}"),
-    ("smallest_margin", "holds at any margin above {}"),
-)
 
 
 def _figure(value: float) -> str:

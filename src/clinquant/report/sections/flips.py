@@ -20,6 +20,22 @@ SHOWN = 24
 Images = Callable[[str], NDArray[np.uint8]]
 ClassMaps = Callable[[list[str]], dict[str, NDArray[np.float32]]]
 
+OUTCOMES = {
+    "lost": "Integer wrong, float right",
+    "gained": "Integer right, float wrong",
+    "neither": "Both wrong",
+    "unknown": "No reference label",
+}
+"""Kind of a flip -> what stands above its picture."""
+
+TALLY = {
+    "lost": "the integer file is wrong where the float file was right",
+    "gained": "the integer file is right where the float file was wrong",
+    "neither": "both are wrong, in different ways",
+    "unknown": "no reference label is known",
+}
+"""Kind of a flip -> how the sentence that counts them goes on."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FlipCard:
@@ -82,14 +98,6 @@ def outcome(flip: Flip) -> str:
     return "gained" if flip.label == flip.candidate else "neither"
 
 
-OUTCOMES = {
-    "lost": "Integer wrong, float right",
-    "gained": "Integer right, float wrong",
-    "neither": "Both wrong",
-    "unknown": "No reference label",
-}
-
-
 def _card(flip: Flip, classes: Sequence[str], pixels: NDArray[np.uint8], maps: NDArray[np.float32] | None) -> FlipCard:
     tinted = None if maps is None else contrast(pixels, maps, for_class=flip.candidate, against=flip.baseline)
     kind = outcome(flip)
@@ -114,11 +122,3 @@ def _tally(outcomes: Sequence[str]) -> str:
     counts = [(outcomes.count(kind), words) for kind, words in TALLY.items()]
     parts = [f"in {number} {words}" for number, words in counts if number]
     return f"{counted(len(outcomes), 'test case')} decided differently: {', '.join(parts)}."
-
-
-TALLY = {
-    "lost": "the integer file is wrong where the float file was right",
-    "gained": "the integer file is right where the float file was wrong",
-    "neither": "both are wrong, in different ways",
-    "unknown": "no reference label is known",
-}

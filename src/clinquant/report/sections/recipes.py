@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from clinquant.evidence.evidence import Evidence
 from clinquant.report.wording import significant
 
+ABBREVIATIONS = frozenset({"auc", "nll", "ece", "sqnr", "mse", "id"})
+"""Words of a column that are written in capitals."""
+
 
 @dataclass(frozen=True)
 class Recipes:
@@ -45,9 +48,6 @@ def column_name(key: str) -> str:
     """
     words = [word.upper() if word in ABBREVIATIONS else word for word in key.split("_")]
     return " ".join([words[0] if words[0].isupper() else words[0].capitalize(), *words[1:]])
-
-
-ABBREVIATIONS = frozenset({"auc", "nll", "ece", "sqnr", "mse", "id"})
 
 
 def _cell(value: str | float | None) -> str:

@@ -15,6 +15,9 @@ from clinquant.lab.quantize.trace.arithmetic import add, divide, multiply, subtr
 from clinquant.lab.quantize.trace.shared import array_of, pair
 from clinquant.lab.quantize.trace.symbolic_tracer import SymbolicTracer, source_of
 
+SHAPE_QUERIES: tuple[Any, ...] = ("size", getattr)
+"""Calls that only ask for a shape, as in `x.view(x.size(0), -1)`."""
+
 
 def _conv(tracer: SymbolicTracer, fx_node: fx.Node, module: nn.Conv2d) -> None:
     if module.padding_mode != "zeros" or isinstance(module.padding, str):
@@ -292,6 +295,3 @@ FUNCTIONS: dict[Any, Callable[..., None]] = {
     "contiguous": _alias,
 }
 """torch function, or the name of a tensor method -> rule."""
-
-SHAPE_QUERIES: tuple[Any, ...] = ("size", getattr)
-"""Calls that only ask for a shape, as in `x.view(x.size(0), -1)`."""
