@@ -16,13 +16,13 @@ NEXT = {"split": "train", "train": "quantize", "quantize": "export", "export": "
 
 
 def take(step: str, out: Path, as_json: bool, files: tuple[str, ...], **values: Any) -> Any:
-    """Takes one step with the options that were typed, the others being the plan's; prints what was written and what comes next."""
+    """Takes one step with the options that were typed, the others being the plan's; prints where the result stands and what comes next."""
     from clinquant.lab.steps import take_step
 
     changes = given(**values)
     result = take_step(step, out, changes, Narrator(quiet=as_json), command=f"clinquant {shlex.join(sys.argv[1:])}")
     written = [str(out / file) for file in files]
-    show({"step": step, "written": written}, f"{', '.join(written)} written.\n{next_command(step, out)}", kind="step", as_json=as_json)
+    show({"step": step, "written": written}, f"Result: {', '.join(written)}\n{next_command(step, out)}", kind="step", as_json=as_json)
     return result
 
 

@@ -15,7 +15,7 @@ from clinquant.evidence.evidence import Reliability
 from clinquant.evidence.metrics import Floats, Ints, Mask
 
 BINS = 15
-"""Of equal width on [0, 1], as in Guo et al. 2017 (1706.04599), so that figures compare with published ones."""
+"""Of equal width on [0, 1], as in Guo et al. 2017, arXiv 1706.04599, so that figures compare with published ones."""
 
 COLDEST, HOTTEST = 0.05, 20.0
 """Bounds of the temperature."""
@@ -117,7 +117,7 @@ def ece(probabilities: Floats, labels: Ints, bins: int = BINS) -> float:
 
 
 def classwise_ece(probabilities: Floats, labels: Ints, bins: int = BINS) -> float:
-    """Mean over classes of the calibration error of p_k (Kull et al. 2019, 1910.12656)."""
+    """Mean over classes of the calibration error of p_k (Kull et al. 2019, arXiv 1910.12656)."""
     return float(np.mean([_gap(probabilities[:, k], labels == k, bins) for k in range(probabilities.shape[1])]))
 
 

@@ -18,7 +18,7 @@ class Option:
     Attributes:
         weight, activation: bits.
         bytes: of the layer's weights at that width.
-        loss: what it costs when no other layer is narrowed; additive over layers by assumption (Wu et al. 2018, 1812.00090).
+        loss: what it costs when no other layer is narrowed; additive over layers by assumption (Wu et al. 2018, arXiv 1812.00090).
     """
 
     weight: int

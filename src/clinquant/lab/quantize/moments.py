@@ -1,6 +1,6 @@
 """Mean and variance of activations from batch norm's parameters alone, as if what leaves a batch norm were normal.
 
-(Data-free quantization, Nagel et al. 2019, 1906.04721, section 4.2.1 and appendix C.)
+(Data-free quantization, Nagel et al. 2019, arXiv 1906.04721, section 4.2.1 and appendix C.)
 """
 
 from __future__ import annotations

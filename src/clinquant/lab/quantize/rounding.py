@@ -1,4 +1,4 @@
-"""AdaRound's optimisation of one layer: which weights to round up (Nagel et al. 2020, 2004.10568).
+"""AdaRound's optimisation of one layer: which weights to round up (Nagel et al. 2020, arXiv 2004.10568).
 
 W~ = s (floor(W / s) + h(V)), h the rectified sigmoid. V minimises, by Adam over sampled output positions,
 

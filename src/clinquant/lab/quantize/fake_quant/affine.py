@@ -65,7 +65,7 @@ def total(gradient: Tensor, axis: int | None) -> Tensor:
 
 
 ZETA, GAMMA = 1.1, -0.1
-"""How far the rectified sigmoid is stretched beyond 1 and 0 (Louizos et al. 2018, 1712.01312), so that it reaches both."""
+"""How far the rectified sigmoid is stretched beyond 1 and 0 (Louizos et al. 2018, arXiv 1712.01312), so that it reaches both."""
 
 
 def floors(x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Rounding with a straight-through gradient on the range that was seen (Bengio et al. 2013, 1308.3432; Jacob et al. 2018, 1712.05877)."""
+"""Straight-through rounding on the range that was seen (Bengio et al. 2013, arXiv 1308.3432; Jacob et al. 2018, arXiv 1712.05877)."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from clinquant.lab.quantize.observers.histogram import Histogram
 
 @dataclass(frozen=True)
 class MSE:
-    """The best of `steps` ranges, from all that was seen down to `smallest` of it (Nagel et al. 2021, 2106.08295, section 3.1)."""
+    """The best of `steps` ranges, from all that was seen down to `smallest` of it (Nagel et al. 2021, arXiv 2106.08295, section 3.1)."""
 
     steps: int = 80
     smallest: float = 0.2

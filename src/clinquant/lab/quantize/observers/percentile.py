@@ -13,7 +13,7 @@ from clinquant.lab.quantize.observers.histogram import Histogram
 
 @dataclass(frozen=True)
 class Percentile:
-    """Between the (100 - p)th and the pth percentile (Wu et al. 2020, 2004.09602, section 4); p above 50, at most 100.
+    """Between the (100 - p)th and the pth percentile (Wu et al. 2020, arXiv 2004.09602, section 4); p above 50, at most 100.
 
     99.99 is the value that kept accuracy there on most networks.
     """

@@ -1,4 +1,4 @@
-"""Learns which way to round every weight, layer by layer, so that the layer's output stays (Nagel et al. 2020, 2004.10568)."""
+"""Learns which way to round every weight, layer by layer, so that the layer's output stays (Nagel et al. 2020, arXiv 2004.10568)."""
 
 from __future__ import annotations
 

@@ -220,5 +220,5 @@ def mean_error(output: Tensor, target: Tensor) -> Tensor:
 
 
 def through(x: Tensor, rounded: Tensor) -> Tensor:
-    """`rounded` with the gradient of `x` (straight-through, Bengio et al. 2013, 1308.3432)."""
+    """`rounded` with the gradient of `x` (straight-through, Bengio et al. 2013, arXiv 1308.3432)."""
     return x + (rounded - x).detach()

@@ -1,4 +1,4 @@
-"""Takes the mean error that rounding makes out of every layer's bias (Nagel et al. 2019, 1906.04721, section 4.2)."""
+"""Takes the mean error that rounding makes out of every layer's bias (Nagel et al. 2019, arXiv 1906.04721, section 4.2)."""
 
 from __future__ import annotations
 

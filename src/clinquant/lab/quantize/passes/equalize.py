@@ -1,4 +1,4 @@
-"""Evens out the ranges of channels between two layers, before grids are found (Nagel et al. 2019, 1906.04721, section 4.1)."""
+"""Evens out the ranges of channels between two layers, before grids are found (Nagel et al. 2019, arXiv 1906.04721, section 4.1)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Learns rounding and narrow activation steps block by block (BRECQ, Li et al. 2021, 2102.05426), with random activation drop if asked.
+"""Learns rounding and narrow activation steps block by block (BRECQ, Li et al. 2021, arXiv 2102.05426), with random drop if asked.
 
-QDrop (Wei et al. 2022, 2203.05740) leaves each narrow activation unquantized with a probability while a block learns, so that what
+QDrop (Wei et al. 2022, arXiv 2203.05740) leaves each narrow activation unquantized with a probability while a block learns, so that what
 it finds is flat: it holds for images that the calibration did not show.
 """
 
