@@ -70,7 +70,7 @@ def test_nothing_known_is_nothing_claimed() -> None:
 def test_change_control_has_three_parts_and_the_hash() -> None:
     arguments = made()
     evidence = arguments["evidence"]
-    parts = dict(change(evidence, arguments["split"], arguments["plan"]))  # type: ignore[arg-type]
+    parts = dict(change(evidence, arguments["split"]))  # type: ignore[arg-type]
     assert list(parts) == ["What was modified", "The protocol", "The impact"]
     protocol = {name: text for name, text, _ in parts["The protocol"]}
     assert evidence.claims_sha256 in protocol["Fixed beforehand"]  # type: ignore[attr-defined]
