@@ -54,6 +54,14 @@ def test_nothing_to_answer_is_an_error(tmp_path: Path) -> None:
         find_images([str(tmp_path / "nowhere.png")])
 
 
+def test_a_folder_of_dicom_alone_says_so(tmp_path: Path) -> None:
+    (tmp_path / "scan").mkdir()
+    (tmp_path / "scan" / "1.2.840.1").write_bytes(b"\0" * 128 + b"DICM")
+    with pytest.raises(ClinquantError, match="no image but DICOM") as caught:
+        find_images([str(tmp_path)])
+    assert caught.value.code == "images-none" and "PNG" in caught.value.fix
+
+
 def test_a_broken_image_stops_unless_left_out(bundle: Bundle, pictures: Path) -> None:
     (pictures / "dark" / "dark1.png").write_bytes(b"\x89PNG nothing more")
     with pytest.raises(ClinquantError, match="image-broken"):

@@ -66,6 +66,21 @@ def test_a_missing_file_is_refused(bundle: Path, name: str) -> None:
     assert refused(bundle) == "bundle-missing"
 
 
+def test_a_run_or_a_file_in_a_bundles_place_is_told_from_a_bundle(bundle: Path, tmp_path: Path) -> None:
+    def said(place: Path) -> str:
+        with pytest.raises(ClinquantError) as caught:
+            verify(place)
+        assert caught.value.code == "bundle-missing" and caught.value.exit_code == 4
+        return f"{caught.value.message} {caught.value.fix}"
+
+    assert f"name {bundle}." in said(bundle.parent)
+    assert "is a file" in said(bundle / "model.onnx")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "plan.json").write_text("{}")
+    assert "a run without a bundle" in said(tmp_path / "run") and "clinquant pack --out" in said(tmp_path / "run")
+    assert "does not exist" in said(tmp_path / "nowhere")
+
+
 def test_anything_extra_is_refused(bundle: Path) -> None:
     (bundle / "notes.txt").write_text("mine")
     assert refused(bundle) == "bundle-extra"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,17 @@ class Picture:
     mode: str
     levels: tuple[int, int] | None = None
     frames: int = 1
+
+
+def is_dicom(path: Path) -> bool:
+    """True for a file that ends in `.dcm` or `.dicom` or bears the mark of the format (DICOM PS3.10, section 7.1)."""
+    if path.suffix.lower() in (".dcm", ".dicom"):
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == DICOM_MARK
+    except OSError:
+        return False
 
 
 def decode(data: bytes, grey_window: tuple[int, int] = FULL_WINDOW, *, name: str = "the image") -> Pixels8:

@@ -15,7 +15,7 @@ from clinquant.core.card import Card
 from clinquant.core.errors import ClinquantError
 from clinquant.core.predictions import softmax
 from clinquant.core.progress import Progress
-from clinquant.data.decode import IMAGE_SUFFIXES, decode
+from clinquant.data.decode import EXPORT_DICOM, IMAGE_SUFFIXES, decode, is_dicom
 from clinquant.edge.bundle import Bundle
 from clinquant.edge.runtimes import Session, runtime_module
 
@@ -133,6 +133,8 @@ def find_images(images: Sequence[str]) -> list[Path]:
     """The image files that names, folders and globs stand for, each once; a file named outright counts whatever its ending is."""
     paths = list(dict.fromkeys(path for image in images for path in _expand(image)))
     if not paths:
+        if any(is_dicom(found) for image in images for found in _files(Path(image))):
+            raise ClinquantError("images-none", f"no image but DICOM in {', '.join(images)}.", fix=EXPORT_DICOM)
         raise ClinquantError(
             "images-none",
             f"no image in {', '.join(images) or 'nothing'}.",

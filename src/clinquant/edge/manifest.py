@@ -75,9 +75,7 @@ def read_manifest(bundle: Path) -> Manifest:
     """
     path = bundle / NAME
     if path.is_symlink() or not path.is_file():
-        raise ClinquantError(
-            "bundle-missing", f"{bundle} has no {NAME}.", fix="name the bundle/ folder that 'clinquant pack' wrote.", exit_code=Exit.REFUSED
-        )
+        raise _no_bundle(bundle)
     data = path.read_bytes()
     try:
         manifest = from_json(Manifest, _body(data), where=str(path))
@@ -88,6 +86,24 @@ def read_manifest(bundle: Path) -> Manifest:
     if not intact:
         raise changed(path, "its own digest does not hold")
     return manifest
+
+
+def _no_bundle(path: Path) -> ClinquantError:
+    """The error for a place that is no bundle; it names the one that a run directory holds."""
+    if not path.exists():
+        message, fix = f"{path} does not exist.", "name the bundle/ folder that 'clinquant pack' wrote."
+    elif path.is_file():
+        message, fix = f"{path} is a file and no bundle.", "name the bundle/ folder that 'clinquant pack' wrote."
+    elif (path / "bundle" / NAME).is_file():
+        message, fix = f"{path} has no {NAME}: it is a run, and its bundle is {path / 'bundle'}.", f"name {path / 'bundle'}."
+    elif (path / "plan.json").is_file():
+        message, fix = (
+            f"{path} has no {NAME}: it is a run without a bundle.",
+            f"finish it: 'clinquant pack --out {path}', or its build again.",
+        )
+    else:
+        message, fix = f"{path} has no {NAME}.", "name the bundle/ folder that 'clinquant pack' wrote."
+    return ClinquantError("bundle-missing", message, fix=fix, exit_code=Exit.REFUSED)
 
 
 def is_safe(name: str) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from clinquant.core.errors import ClinquantError
 from clinquant.core.progress import Say
 from clinquant.data.datasets.listing import Item, Listing
-from clinquant.data.decode import DICOM_MARK, EXPORT_DICOM, IMAGE_SUFFIXES
+from clinquant.data.decode import EXPORT_DICOM, IMAGE_SUFFIXES, is_dicom
 from clinquant.data.masks import ENDING
 from clinquant.data.role import role
 from clinquant.data.study import Source
@@ -135,17 +135,6 @@ def _notes(root: Path, others: list[str], outside: int) -> tuple[str, ...]:
 def _dicom_note(root: Path, others: list[str]) -> str:
     dicom = sum(is_dicom(root / path) for path in others)
     return f" {dicom} of them {'is' if dicom == 1 else 'are'} DICOM, which is not read: {EXPORT_DICOM}" if dicom else ""
-
-
-def is_dicom(path: Path) -> bool:
-    """True for a file that ends in `.dcm` or `.dicom` or bears the mark of the format (DICOM PS3.10, section 7.1)."""
-    if path.suffix.lower() in (".dcm", ".dicom"):
-        return True
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == DICOM_MARK
-    except OSError:
-        return False
 
 
 def _mask_notes(masks: list[str]) -> tuple[str, ...]:
