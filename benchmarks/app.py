@@ -29,7 +29,7 @@ from benchmarks.rows import Rows
 
 from clinquant.data.decode import decode
 from clinquant.edge.answer import find_images
-from clinquant.edge.app import write_app
+from clinquant.edge.app.write import write_app
 from clinquant.edge.runtimes.onnxruntime import OnnxRuntimeSession
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))

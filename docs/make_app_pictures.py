@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from clinquant.edge.app import write_app
+from clinquant.edge.app.write import write_app
 
 FOLDER = Path(__file__).with_name("app")
 COLOURS = 128
