@@ -93,6 +93,21 @@ def large(classes): return Large()
 def softened(classes): return Softened()
 def raising(classes): raise ValueError("no such backbone")
 def nothing_asked(): return Net()
+def lazy(classes): return nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.LazyLinear(classes))
+
+class LogSoftened(Net):
+    def forward(self, x):
+        return nn.functional.log_softmax(super().forward(x), 1)
+
+class Grey(Net):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 8, 3)
+
+def log_softened(classes): return LogSoftened()
+def log_softmax_layer(classes): return nn.Sequential(Net(), nn.LogSoftmax(1))
+def grey(classes): return Grey()
+def group_norm(classes): return Net(norm=lambda: nn.GroupNorm(2, 8))
 """
 
 
@@ -130,6 +145,23 @@ def test_what_has_no_integer_form_is_named(function: str, code: str, names: str,
     with pytest.raises(ClinquantError) as caught:
         rehearse(find_architecture(name).build(2), card(name))
     assert caught.value.code == code and names in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("function", "fix"),
+    [
+        ("lazy", "run the network once on zeros"),
+        ("log_softened", "return the logits"),
+        ("log_softmax_layer", "return the logits"),
+        ("grey", "x[:, :1]"),
+        ("group_norm", "BatchNorm2d"),
+    ],
+)
+def test_the_fix_is_the_one_that_helps(function: str, fix: str, users: Path) -> None:
+    name = f"{users}:{function}"
+    with pytest.raises(ClinquantError) as caught:
+        rehearse(find_architecture(name).build(2), card(name))
+    assert fix in caught.value.fix and "\n" not in caught.value.message
 
 
 def test_every_network_of_the_zoo_passes() -> None:

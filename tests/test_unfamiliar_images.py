@@ -155,4 +155,15 @@ def test_too_few_images_are_not_blamed_on_copies(tmp_path):
     study = read_study(folder(tmp_path / "d", {"a": 2, "b": 2}))
     with pytest.raises(ClinquantError, match="split-empty") as caught:
         split(study, audit(study))
-    assert "4 images are too few" in caught.value.message and "copies" not in caught.value.message
+    assert "nothing is left for tune: 4 images are too few." in caught.value.message and "copies" not in caught.value.message
+
+
+def test_two_groups_of_many_images_are_said_to_be_two(tmp_path):
+    """A column `group` that holds the arm of a trial, for one."""
+    folder(tmp_path, {"a": 6, "b": 6})
+    rows = [f"{name}/{k:03d}.png,{name},{'control' if k % 2 else 'treated'}" for name in "ab" for k in range(6)]
+    (tmp_path / "m.csv").write_text("\n".join(["path,label,group", *rows]))
+    study = read_study(tmp_path / "m.csv")
+    with pytest.raises(ClinquantError, match="12 images of 2 independent units") as caught:
+        split(study, audit(study))
+    assert caught.value.code == "split-empty"

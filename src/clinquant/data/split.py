@@ -89,7 +89,7 @@ def split(study: Study, audit: Audit, *, fractions: tuple[float, float, float] =
     kept = [case for case in labels if case not in dropped]
     sides, drawn = _drawn({case: sides[case] for case in kept}, labels, units, fractions, seed)
     roles = {side: tuple(case for case in kept if sides[case] == side) for side in ("train", "tune", "test")}
-    _refuse_empty(roles, dropped)
+    _refuse_empty(roles, dropped, units)
     return Split(
         train=roles["train"],
         tune=roles["tune"],
@@ -195,11 +195,14 @@ def _check_fractions(fractions: tuple[float, float, float]) -> None:
         )
 
 
-def _refuse_empty(roles: Mapping[str, tuple[str, ...]], dropped: Mapping[str, str]) -> None:
-    kept = sum(map(len, roles.values()))
+def _refuse_empty(roles: Mapping[str, tuple[str, ...]], dropped: Mapping[str, str], units: Mapping[str, str]) -> None:
+    kept = [case for cases in roles.values() for case in cases]
+    few = f"{len(kept)} images"
+    if (groups := len({units[case] for case in kept})) < len(kept):
+        few += f" of {groups} independent units (patients, copies together)"
     for side, cases in roles.items():
         if not cases:
             gone = f" once {len(dropped)} copies and leaks are dropped" if dropped else ""
             raise ClinquantError(
-                "split-empty", f"nothing is left for {side}: {kept} images are too few{gone}.", fix="give more independent images."
+                "split-empty", f"nothing is left for {side}: {few} are too few{gone}.", fix="give more independent images."
             )

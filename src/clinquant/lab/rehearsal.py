@@ -79,11 +79,11 @@ def logits_of(module: nn.Module, images: Tensor, card: Card) -> Tensor:
     try:
         logits = module(images)
     except Exception as error:  # a user's code may raise anything
-        reason = f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
         raise ClinquantError(
             "arch-broken",
             f"{card.architecture} does not run on images {list(images.shape)}: {reason}",
-            fix="correct the network, or give another --size.",
+            fix="correct the network (all pictures come as RGB; of grey ones x[:, :1] is all there is), or give another --size.",
         ) from error
     if not isinstance(logits, Tensor) or tuple(logits.shape) != wanted:
         given = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
 from clinquant.core.errors import ClinquantError, missing_extra
 
@@ -19,7 +20,7 @@ def build_users(name: str) -> Callable[[int], nn.Module]:
     """The function that `module:function` or `path/to/file.py:function` names, checked when called to return a module.
 
     Raises:
-        ClinquantError: `arch-broken` when it cannot be imported, is not there, or returns something else.
+        ClinquantError: `arch-broken` when it cannot be imported, is not there, or returns something else or a layer without a size.
     """
     place, _, attribute = name.rpartition(":")
     try:
@@ -35,6 +36,12 @@ def build_users(name: str) -> Callable[[int], nn.Module]:
             raise ClinquantError("arch-broken", f"{name} for {num_classes} classes: {type(error).__name__}: {error}", fix=FIX) from error
         if not isinstance(network, nn.Module):
             raise ClinquantError("arch-broken", f"{name} returned {type(network).__name__}, not a torch.nn.Module.", fix=FIX)
+        if lazy := next((name for name, value in network.named_parameters() if isinstance(value, UninitializedParameter)), None):
+            raise ClinquantError(
+                "arch-broken",
+                f"{name}: {lazy} has no size yet (a lazy layer).",
+                fix="give the layer its size, or run the network once on zeros before returning it.",
+            )
         return network
 
     return build

@@ -19,6 +19,7 @@ from clinquant.core.graph import Network, Node
 from clinquant.lab.quantize.trace.aten import ATEN
 from clinquant.lab.quantize.trace.exported_tracer import ExportedTracer, Shape
 from clinquant.lab.quantize.trace.factors import with_factors_in_products
+from clinquant.lab.quantize.trace.refusal import no_integer_form
 
 EXAMPLES = (3, 5)
 """Images in the examples that torch.export runs: a side that differs between the two holds the images. A symbol would say the same, but
@@ -91,11 +92,7 @@ def _call(tracer: ExportedTracer, fx_node: fx.Node) -> None:
     if kind in ("sym_size", "_assert_scalar", "_assert_tensor_metadata", "sym_constrain_range_for_size"):
         return
     if kind not in ATEN:
-        raise ClinquantError(
-            "operator-unsupported",
-            f"{tracer.name(fx_node)}: {tracer.kind(fx_node) or kind} has no integer form here.",
-            fix="replace it by a layer that docs/methods/architectures.md names, or choose an --arch of the zoo.",
-        )
+        raise no_integer_form(tracer.name(fx_node), tracer.kind(fx_node) or kind)
     ATEN[kind](tracer, fx_node, _arguments(fx_node))
 
 

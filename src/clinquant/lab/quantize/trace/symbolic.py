@@ -10,6 +10,7 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 from clinquant.core.errors import ClinquantError
 from clinquant.core.graph import Network
 from clinquant.lab.quantize.trace.in_place import changes_what_others_read
+from clinquant.lab.quantize.trace.refusal import no_integer_form
 from clinquant.lab.quantize.trace.symbolic_rules import FUNCTIONS, MODULES, SHAPE_QUERIES
 from clinquant.lab.quantize.trace.symbolic_tracer import SymbolicTracer
 
@@ -66,9 +67,5 @@ def _visit(tracer: SymbolicTracer, fx_node: fx.Node) -> None:
 
 def _rule(rules: dict[Any, Any], key: Any, layer: str, kind: str) -> Any:
     if key not in rules:
-        raise ClinquantError(
-            "operator-unsupported",
-            f"{layer}: {kind} has no integer form here.",
-            fix="replace it by a layer that docs/methods/architectures.md names, or choose an --arch of the zoo.",
-        )
+        raise no_integer_form(layer, kind)
     return rules[key]
