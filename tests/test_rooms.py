@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "clinquant"
 ROOMS = ("core", "evidence", "data", "edge", "report", "lab", "cli")
 FILES = sorted(path for room in ROOMS for path in (SOURCE / room).rglob("*.py"))
+SCRIPTS = sorted(path for folder in ("benchmarks", "docs") for path in (SOURCE.parents[1] / folder).rglob("*.py"))
 LAB_ONLY = {"torch", "safetensors", "timm", "torchvision"}
 LIGHT = {"click", "clinquant", "rich"}
 """What the command line may import at the top of a module, beside the standard library."""
@@ -66,6 +68,47 @@ def test_commands_import_nothing_heavy_at_the_top(path: Path) -> None:
         assert module.split(".")[0] in LIGHT | set(sys.stdlib_module_names), f"{name(path)} imports {module}"
         if module.startswith("clinquant."):
             assert module.split(".")[1] in ("cli", "core"), f"{name(path)} imports {module} before it is needed"
+
+
+def module_of(path: Path) -> str:
+    """The full name of a file of ours: `clinquant.core.affine`."""
+    return ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def modules_in(path: Path) -> set[str]:
+    """What a file imports, and whatever it takes from there, which may be a module too."""
+    nodes = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.ImportFrom)]
+    return set(imports(path)) | {f"{node.module}.{alias.name}" for node in nodes for alias in node.names}
+
+
+def test_no_two_modules_import_each_other() -> None:
+    """Nor any longer ring of them, imports for types alone included."""
+    known = {module_of(path): path for path in (*FILES, SOURCE / "__init__.py")}
+    reads = {module: modules_in(path) & known.keys() - {module} for module, path in known.items()}
+    list(TopologicalSorter(reads).static_order())  # raises CycleError, which names the ring
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_scripts_import_what_is_there(path: Path) -> None:
+    """Most of them run for hours, and no other test imports them."""
+    known = {module_of(file): file for file in (*FILES, SOURCE / "__init__.py")}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "clinquant":
+            assert node.module in known, f"{path.name} imports {node.module}"
+            missing = {alias.name for alias in node.names} - defined(known[node.module])
+            assert not {each for each in missing if f"{node.module}.{each}" not in known}, (
+                f"{path.name} imports {missing} from {node.module}"
+            )
+
+
+def defined(path: Path) -> set[str]:
+    """What a file defines or imports at its top."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    names = {node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    names |= {alias.asname or alias.name for node in body if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names}
+    targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
+    targets += [node.target for node in body if isinstance(node, ast.AnnAssign)]
+    return names | {each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)}
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)
