@@ -167,3 +167,19 @@ def test_two_groups_of_many_images_are_said_to_be_two(tmp_path):
     with pytest.raises(ClinquantError, match="12 images of 2 independent units") as caught:
         split(study, audit(study))
     assert caught.value.code == "split-empty"
+
+
+@pytest.mark.parametrize(
+    ("written", "fix"),
+    [
+        ("a/000", "is a/000.png meant?"),
+        ("A/000.png", "put the file there"),
+        ("a/000.PNG", "is a/000.png meant?"),
+        ("data/a/000.png", "relative to the folder of the CSV"),
+    ],
+)
+def test_paths_of_a_manifest_that_nearly_fit_are_pointed_to(tmp_path, monkeypatch, written, fix):
+    root = folder(tmp_path / "data", {"a": 2, "b": 2})
+    monkeypatch.chdir(tmp_path)
+    (root / "m.csv").write_text(f"path,label\n{written},a\nb/000.png,b\n")
+    assert fix in refused("image-missing", "data/m.csv").fix

@@ -75,7 +75,7 @@ def read_study(
     seen = list(_examined(items, READERS[listing.kind].store(source), window, progress))
     broken = {case: error.message for case, error in seen if isinstance(error, ClinquantError)}
     if broken and not skip_broken:
-        raise _broken(broken, next(error for _, error in seen if isinstance(error, ClinquantError)))
+        raise _broken(broken, next(error for _, error in seen if isinstance(error, ClinquantError)), listing)
     found = [image for _, image in seen if isinstance(image, _Image)]
     cases = tuple(image.case for image in found)
     _refuse_vanished(listing, cases)
@@ -158,12 +158,27 @@ def _examine(item: Item, store: Store, window: tuple[int, int]) -> _Image | Clin
     return _Image(case=case, print=fingerprint(found.pixels), levels=found.levels, frames=found.frames)
 
 
-def _broken(broken: dict[str, str], first: ClinquantError) -> ClinquantError:
+def _broken(broken: dict[str, str], first: ClinquantError, listing: Listing) -> ClinquantError:
+    fix = (first.code == "image-missing" and listing.kind == "csv" and _meant(Path(listing.path).parent, next(iter(broken)))) or first.fix
     if len(broken) == 1:
-        return first
+        return ClinquantError(first.code, first.message, fix=fix, exit_code=first.exit_code)
     names = ", ".join(list(broken)[1:4]) + (" ..." if len(broken) > 4 else "")
-    return ClinquantError(
-        first.code, f"{first.message} {len(broken)} images are so: also {names}", fix=first.fix, exit_code=first.exit_code
+    return ClinquantError(first.code, f"{first.message} {len(broken)} images are so: also {names}", fix=fix, exit_code=first.exit_code)
+
+
+def _meant(root: Path, case: str) -> str | None:
+    """What a manifest may mean by a path that is not there: one with an ending, in other letters, or below the working directory."""
+    place = root / case
+    if Path(case).is_file():
+        return f"paths are relative to the folder of the CSV, {root}, and not to where you are: write them so, or move the CSV."
+    if not place.parent.is_dir():
+        return None
+    near = (each for each in sorted(place.parent.iterdir()) if place.name.lower() in (each.name.lower(), each.stem.lower()))
+    found = next(near, None)
+    return (
+        None
+        if found is None
+        else f"is {found.relative_to(root).as_posix()} meant? Write paths with their ending, in the letters of the disk."
     )
 
 
