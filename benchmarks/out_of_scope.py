@@ -2,12 +2,12 @@
 
     python -m benchmarks.out_of_scope --data ../shared/data --photographs PHOTOS --out benchmarks/results/out_of_scope.csv
 
-One rule a data set and network size, fitted on its train pictures, its limit on tune (`clinquant.lab.scope.learn_scope`); no network
-is needed, as the rule reads pixels. A row is one rule against one source of pictures: its own locked test set (`inside`; for X-rays also
-pictures at full size), the other data sets, photographs, blank pictures, noise, and the test pictures blurred by a Gaussian of a 20th and a
-10th of the side. Where a set comes with a split of its own, `inside, split anew` is a rule and a test part drawn from all its pictures:
-what is left of false alarms where test pictures come from the same place as training pictures. Sources that show the same part of the
-body by the same means are left out. `low` and `high` are Wilson's 95% bounds.
+One rule a data set and network size, fitted on its train pictures, its limit on tune and held-out parts of train
+(`clinquant.lab.scope.learn_scope`); no network is needed, as the rule reads pixels. A row is one rule against one source of pictures: its
+own locked test set (`inside`; for X-rays also pictures at full size), the other data sets, photographs, blank pictures, noise, and the test
+pictures blurred by a Gaussian of a 20th and a 10th of the side. Where a set comes with a split of its own, `inside, split anew` is a rule
+and a test part drawn from all its pictures: what is left of false alarms where test pictures come from the same place as training
+pictures. Sources that show the same part of the body by the same means are left out. `low` and `high` are Wilson's 95% bounds.
 
 PHOTOS is a folder of photographs; the committed figures used the nine that ship in the wheels gradio 6.31.0 (`media_assets/images/*.jp*g`,
 `test_data/cheetah2.jpg`), imgaug 0.4.0 (`quokka.jpg`) and ultralytics 8.4.190 (`assets/*.jpg`), each whole and in nine random squares of

@@ -107,14 +107,38 @@ def test_distance_is_mahalanobis() -> None:
         assert distance(row.tolist(), rule) == pytest.approx(math.sqrt(v @ precision @ v), rel=1e-4)
 
 
-def test_the_limit_lets_the_tune_set_pass() -> None:
+def test_the_limit_lets_unseen_pictures_pass() -> None:
+    """Tune's from the rule, and every training picture from the rule that is fitted without its fold, patients whole."""
     random = np.random.default_rng(3)
     train, tune, test = (table(random, n) for n in (200, 300, 300))
-    rule = fit_scope(train, tune)
+    units = [str(row // 4) for row in range(200)]
+    rule = fit_scope(train, tune, units)
     assert rule is not None
-    flagged = [np.mean([distance(row, rule) > rule.limit for row in part.tolist()]) for part in (tune, test)]
-    assert flagged[0] == 5 / 300  # ceil(301 * .98) = 295 pass
-    assert flagged[1] <= 0.06
+    fold = np.random.default_rng(0).permutation(50)[np.unique(units, return_inverse=True)[1]] % FOLDS
+    unseen = [distance(row, rule) for row in tune.tolist()]
+    for k in range(FOLDS):
+        other = fit_scope(train[fold != k], tune, [unit for unit, place in zip(units, fold, strict=True) if place != k])
+        assert other is not None
+        unseen += [distance(row, other) for row in train[fold == k].tolist()]
+    assert sum(each > rule.limit for each in unseen) == 500 - 491  # ceil(501 * .98) = 491 pass
+    assert np.mean([distance(row, rule) > rule.limit for row in test.tolist()]) <= 0.06
+
+
+def test_few_tune_pictures_do_not_make_the_limit_a_matter_of_chance() -> None:
+    """The largest of ten distances alone would flag one new picture in eleven, and now and then a quarter of them."""
+    flagged = []
+    for seed in range(5):
+        random = np.random.default_rng(seed)
+        rule = fit_scope(table(random, 150), table(random, 10))
+        assert rule is not None
+        flagged.append(np.mean([distance(row, rule) > rule.limit for row in table(random, 100).tolist()]))
+    assert np.mean(flagged) < 0.04 and max(flagged) <= 0.06
+
+
+def test_equal_pictures_give_a_rule_too() -> None:
+    same = np.repeat(table(np.random.default_rng(7), 1), 30, axis=0)
+    rule = fit_scope(same, same[:10])
+    assert rule is not None and rule.limit < 0.001 and distance((same[0] + 1).tolist(), rule) > 1
 
 
 def test_too_few_pictures_give_no_rule() -> None:

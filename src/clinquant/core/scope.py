@@ -38,7 +38,7 @@ class Scope:
     Attributes:
         mean: [40] of the training pictures' figures.
         whitening: [820] the lower triangle, row by row, of the matrix that makes the figures' deviations uncorrelated with variance 1.
-        limit: a picture whose distance is above this is out of scope; chosen on tune.
+        limit: a picture whose distance is above this is out of scope; chosen on tune and held-out training pictures.
     """
 
     mean: tuple[float, ...]

@@ -1,9 +1,10 @@
-"""Fits the rule of `core.scope` (training pictures give mean and whitening, tune gives the limit), and counts whom it excludes."""
+"""Fits the rule of `core.scope` (training pictures give mean and whitening, unseen ones the limit), and counts whom it excludes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from clinquant.evidence.metrics import Floats
 from clinquant.evidence.wilson import wilson
 
 FLAGGED = 0.02
-"""Share of pictures like those of tune that may be called out of scope by mistake."""
+"""Share of pictures like those of train and tune that may be called out of scope by mistake."""
 
 FEWEST_TRAIN, FEWEST_TUNE = 20, 10
 """With fewer pictures no rule is fitted."""
@@ -44,22 +45,17 @@ def fit_scope(
 
     The covariance of the figures, each over its standard deviation, is shrunk towards the identity as far as makes held-out training
     pictures most likely (`shrunk`). `units` [n] names the independent unit of each training picture, by default itself. The limit is the
-    ceil((m + 1)(1 - flagged))-th smallest distance of tune, so that a new picture like tune's is beyond it with chance at most `flagged`
-    (Vovk et al. 2005), or the largest where m is too small to say that.
+    ceil((n + m + 1)(1 - flagged))-th smallest of the distances of tune and of training pictures from a rule that was fitted without
+    their fold (cross-conformal prediction: Vovk 2015, Ann Math Artif Intell 74:9), so that a new picture like them is beyond it with
+    chance about `flagged`, however few tune has; or the largest where n + m is too small to say that.
     """
     if len(train) < FEWEST_TRAIN or len(tune) < FEWEST_TUNE:
         return None
-    mean = train.mean(axis=0)
-    deviation = np.maximum(train.std(axis=0), SMALLEST_DEVIATION)
-    values = (train - mean) / deviation
-    covariance = shrunk(values, units or [str(row) for row in range(len(values))])
-    covariance += np.diag(1.0 - np.square(values).mean(axis=0))  # what the smallest deviation adds; 0 where it does not bind
-    whitening = np.linalg.inv(np.linalg.cholesky(covariance)) / deviation
-    rows, columns = np.tril_indices(len(mean))
-    rule = Scope(mean=_rounded(mean), whitening=_rounded(whitening[rows, columns]), limit=0.0)
-    distances = sorted(distance(row, rule) for row in tune.tolist())
-    rank = min(math.ceil((len(tune) + 1) * (1 - flagged) - 1e-9), len(tune))
-    return Scope(mean=rule.mean, whitening=rule.whitening, limit=distances[rank - 1])
+    units = units or [str(row) for row in range(len(train))]
+    rule = _unlimited(train, units)
+    distances = sorted([distance(row, rule) for row in tune.tolist()] + _held_out(train, units))
+    rank = min(math.ceil((len(distances) + 1) * (1 - flagged) - 1e-9), len(distances))
+    return replace(rule, limit=distances[rank - 1])
 
 
 def scope_figures(limit: float, distances: Distances) -> ScopeFigures:
@@ -94,11 +90,39 @@ def shrunk(values: Floats, units: Sequence[str]) -> Floats:
     103:340). A share that is best for the covariance itself (Ledoit & Wolf 2004) is too great for its inverse, which the distance needs:
     it widens the narrow directions, in which blurred pictures differ.
     """
-    names, unit = np.unique(np.array(units), return_inverse=True)
-    fold = np.random.default_rng(_SEED).permutation(len(names))[unit] % FOLDS
+    fold = _folds(units)
     parts = [(_second_moment(values[fold != each]), values[fold == each]) for each in range(FOLDS) if 0 < (fold == each).sum() < len(fold)]
     likely = [sum(_log_likelihood(_towards_identity(moment, share), held) for moment, held in parts) for share in SHARES]
     return _towards_identity(_second_moment(values), SHARES[int(np.argmax(likely))])
+
+
+def _unlimited(train: NDArray[np.float64], units: Sequence[str]) -> Scope:
+    """The rule with a limit of 0."""
+    mean = train.mean(axis=0)
+    deviation = np.maximum(train.std(axis=0), SMALLEST_DEVIATION)
+    values = (train - mean) / deviation
+    covariance = shrunk(values, units)
+    covariance += np.diag(1.0 - np.square(values).mean(axis=0))  # what the smallest deviation adds; 0 where it does not bind
+    whitening = np.linalg.inv(np.linalg.cholesky(covariance)) / deviation
+    rows, columns = np.tril_indices(len(mean))
+    return Scope(mean=_rounded(mean), whitening=_rounded(whitening[rows, columns]), limit=0.0)
+
+
+def _held_out(train: NDArray[np.float64], units: Sequence[str]) -> list[float]:
+    """The distance of every training picture from a rule fitted without its fold; none where all are of one unit."""
+    fold, found = _folds(units), []
+    for each in range(FOLDS):
+        held = fold == each
+        if held.any() and not held.all():
+            rule = _unlimited(train[~held], [unit for unit, out in zip(units, held.tolist(), strict=True) if not out])
+            found += [distance(row, rule) for row in train[held].tolist()]
+    return found
+
+
+def _folds(units: Sequence[str]) -> NDArray[np.int64]:
+    """int64 [n], the fold of each picture, 0 to FOLDS - 1; a unit is in one."""
+    names, unit = np.unique(np.array(units), return_inverse=True)
+    return np.asarray(np.random.default_rng(_SEED).permutation(len(names))[unit] % FOLDS, np.int64)
 
 
 def _second_moment(values: Floats) -> Floats:
@@ -106,7 +130,7 @@ def _second_moment(values: Floats) -> Floats:
 
 
 def _towards_identity(moment: Floats, share: float) -> Floats:
-    size = float(np.trace(moment)) / len(moment)
+    size = float(np.trace(moment)) / len(moment) or 1.0  # equal pictures do not vary
     return np.asarray((1 - share) * moment + share * size * np.eye(len(moment)))
 
 

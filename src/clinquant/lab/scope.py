@@ -22,7 +22,7 @@ _SEED = 3
 
 
 def learn_scope(study: Study, split: Split, preprocess: Preprocess) -> Scope | None:
-    """The rule fitted on train, its limit on tune; None where the study is too small. No label enters."""
+    """The rule fitted on train, its limit on tune and held-out parts of train; None where the study is too small. No label enters."""
     pixels, resize = Pixels(study), Resizer(preprocess)
     chosen = _some(split.train)
     train, tune = (_figures(pixels, resize, ids) for ids in (chosen, _some(split.tune)))
