@@ -92,7 +92,7 @@ def check_options(options: BuildOptions) -> None:
     """Raises ClinquantError where a choice is impossible, whatever the images are."""
     parse_rule(options.threshold)
     check_bits(options.bits)
-    check_recipe(options.recipe, options.bits)
+    check_recipe(options.recipe)
     find_target(options.target)
     check_budget(options)
     check_margin(options.margin)

@@ -189,7 +189,7 @@ class Run:
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        self.guide.settle(self.module, self.step / self.steps)
+        self.guide.settle(self.module)
         _average(self.average, self.module.state_dict(), self.plan.average_decay(self.step, self.steps))
         self.step, self.loss_sum = self.step + 1, self.loss_sum + value
 

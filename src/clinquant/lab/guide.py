@@ -60,5 +60,5 @@ class Guide:
         terms = self.terms(batch)
         return torch.stack(terms).sum() if terms else None
 
-    def settle(self, module: nn.Module, share: float) -> None:
+    def settle(self, module: nn.Module) -> None:
         """Called after every optimizer step."""

@@ -42,7 +42,7 @@ RUNGS: tuple[tuple[str, ...], ...] = ((*RANGES, "gptq"), ("equalize",), ("adarou
 """What `auto` tries, the cheap first; a rung is begun only when no file of those below it holds. At 8 bits the last two stay out."""
 
 
-def check_recipe(recipe: str, bits: str) -> None:
+def check_recipe(recipe: str) -> None:
     """Raises ClinquantError `recipe-unknown`."""
     if recipe != "auto" and recipe not in NAMES:
         raise ClinquantError("recipe-unknown", f"recipe {recipe!r} is not known.", fix=f"use auto or one of: {', '.join(NAMES)}.")

@@ -80,7 +80,7 @@ class LearningGuide(Guide):
             parts += [strength * dampening(weight, quantizer) for weight, quantizer in module.learnt_weights().values()]
         return [*parts, *super().terms(batch)]
 
-    def settle(self, module: nn.Module, share: float) -> None:
+    def settle(self, module: nn.Module) -> None:
         """Freezes weights that oscillate."""
         if self.learning.freezing is not None and isinstance(module, FakeQuantized):
             for key, (weight, quantizer) in module.learnt_weights().items():
