@@ -16,6 +16,7 @@ from clinquant.core.integer import Clip, Conv
 from clinquant.core.preprocess import Preprocess
 from clinquant.core.reference import execute
 from clinquant.edge.runtimes.onnxruntime import load
+from clinquant.lab.augment import Augment
 from clinquant.lab.classifier import Classifier
 from clinquant.lab.export.integer import export_integer
 from clinquant.lab.fit import fit
@@ -62,6 +63,8 @@ def test_folding_after_training_is_exact(name: str, bits: str) -> None:
 
 
 TRAIN, TUNE = spots(192, 1), spots(96, 2)
+STILL = Augment(rotation=0.0, translation=0.0, scale=0.0, brightness=0.0, contrast=0.0)
+"""Views that are the images themselves."""
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +83,7 @@ def test_what_every_method_learnt_is_what_is_exported(method: str, bits: str, sp
     short = small_plan(epochs=2, batch=32, rate=1e-3)
     module.load_state_dict(fit(module, TRAIN, TUNE, short, tmp_path / "qat").state)
     preprocess = spotted.card.preprocess
-    reestimate_norms(module, TRAIN[0], preprocess)
+    reestimate_norms(module, TRAIN[0], preprocess, short.augment)
     learnt = on_learnt_grids(start, trained(module, start), TRAIN[0][:64], preprocess)
     program = lower(learnt.quantized(method))
     path = export_integer(program, tmp_path / "integer.onnx")
@@ -188,7 +191,7 @@ def test_batch_norm_statistics_are_of_every_class_although_images_come_class_by_
 
     def means(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         module = FakeQuantized(start.traced, start, "lsq")
-        reestimate_norms(module, images, spotted.card.preprocess)
+        reestimate_norms(module, images, spotted.card.preprocess, STILL)
         norm = next(layer for layer in module.modules() if isinstance(layer, torch.nn.BatchNorm2d))
         assert norm.running_mean is not None and norm.num_batches_tracked == min(len(images), 256) // min(len(images), 32)
         return norm.running_mean.numpy()
@@ -199,12 +202,25 @@ def test_batch_norm_statistics_are_of_every_class_although_images_come_class_by_
     assert means(pixels[:20]).any(), "fewer images than a batch still count"
 
 
+def test_batch_norm_statistics_are_of_the_views_that_training_has(spotted: Classifier) -> None:
+    start = rounded(spotted, TRAIN[0][:64], "w8a8")
+
+    def variances(views: Augment) -> NDArray[np.float32]:
+        module = FakeQuantized(start.traced, start, "lsq")
+        reestimate_norms(module, TRAIN[0], spotted.card.preprocess, views)
+        norm = next(layer for layer in module.modules() if isinstance(layer, torch.nn.BatchNorm2d))
+        assert norm.running_var is not None
+        return norm.running_var.numpy()
+
+    assert np.median(np.abs(np.log(variances(replace(STILL, brightness=0.5)) / variances(STILL)))) > 0.1
+
+
 def test_the_fast_forward_is_near_the_integers_and_its_distance_is_measured(spotted: Classifier, tmp_path: Path) -> None:
     """What training sees is not quite what is exported; taken apart from it by hand, the measure says so."""
     start = rounded(spotted, TRAIN[0][:64], "w4a4")
     module = FakeQuantized(start.traced, start, "lsq")
     module.load_state_dict(fit(module, TRAIN, TUNE, small_plan(epochs=2, batch=32, rate=1e-3), tmp_path / "qat").state)
-    reestimate_norms(module, TRAIN[0], spotted.card.preprocess)
+    reestimate_norms(module, TRAIN[0], spotted.card.preprocess, STILL)
     learnt = on_learnt_grids(start, trained(module, start), TRAIN[0][:64], spotted.card.preprocess).quantized("lsq")
     near = agreement_of_fast_forward(module, learnt, TUNE[0])
     assert near.images == len(TUNE[0]) and near.top1 > 0.95 and near.codes is not None and 0.7 < near.codes <= 1.0

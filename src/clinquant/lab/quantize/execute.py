@@ -46,9 +46,13 @@ class Executor:
 
 def normalised(pixels: NDArray[np.uint8], preprocess: Preprocess) -> torch.Tensor:
     """(pixel - mean) / std as float32 NCHW of uint8 [n, s, s, 3]."""
-    mean = torch.tensor(preprocess.mean).view(1, 3, 1, 1)
-    std = torch.tensor(preprocess.std).view(1, 3, 1, 1)
-    return (torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).float() - mean) / std
+    return standardised(torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).float(), preprocess)
+
+
+def standardised(images: torch.Tensor, preprocess: Preprocess) -> torch.Tensor:
+    """(pixel - mean) / std of float32 [n, 3, s, s] in [0, 255]."""
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (preprocess.mean, preprocess.std))
+    return (images - mean) / std
 
 
 Params = Mapping[str, torch.Tensor]

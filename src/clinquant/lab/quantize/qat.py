@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from clinquant.core.affine import QParams
 from clinquant.core.graph import Network, Node
 from clinquant.core.preprocess import Preprocess
-from clinquant.lab.quantize.execute import RULES, normalised
+from clinquant.lab.augment import Augment, augment
+from clinquant.lab.quantize.execute import RULES, standardised
 from clinquant.lab.quantize.fake_quant import ACTIVATION_QUANTIZERS, LSQ, METHODS, WEIGHT_QUANTIZERS, FakeQuantizer
 from clinquant.lab.quantize.fold import fold_batch_norm
 from clinquant.lab.quantize.fused.build import arithmetic
@@ -173,11 +174,14 @@ def without_norms(network: Network) -> Network:
 
 
 @torch.no_grad()
-def reestimate_norms(module: FakeQuantized, pixels: NDArray[np.uint8], preprocess: Preprocess, batch: int = 32, seed: int = 0) -> None:
+def reestimate_norms(
+    module: FakeQuantized, pixels: NDArray[np.uint8], preprocess: Preprocess, views: Augment, *, batch: int = 32, seed: int = 0
+) -> None:
     """Batch norm statistics anew, as plain means over batches of `NORM_IMAGES` of uint8 [n, s, s, 3]: those of training lag behind.
 
-    The images are drawn at random, as batches of training are: those of a folder come class by class, and a batch of one class is narrower
-    than what the network meets.
+    The images are drawn at random and seen in random `views`, as batches of training are. Those of a folder come class by class, and a
+    batch of one class is narrower than what the network meets; and statistics of plain images would move the decisions of a network whose
+    float original has those of views.
     """
     module.eval()  # ranges stay where training left them
     for norm in [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]:
@@ -185,8 +189,10 @@ def reestimate_norms(module: FakeQuantized, pixels: NDArray[np.uint8], preproces
         norm.momentum = None
         norm.train()
     rows = np.random.default_rng(seed).permutation(len(pixels))[:NORM_IMAGES]
+    generator = torch.Generator().manual_seed(seed)
     for start in range(0, max(len(rows) - batch, 0) + 1, batch):
-        module(normalised(pixels[rows[start : start + batch]], preprocess))
+        seen = augment(torch.from_numpy(pixels[rows[start : start + batch]]), views, generator)
+        module(standardised(seen, preprocess))
     module.eval()
 
 

@@ -72,7 +72,7 @@ class FineTune:
         settling = plan_settling(plan, self.learning)
         steps = [each.epochs * each.steps_per_epoch(len(self.train[1])) if each else 0 for each in (plan, settling)]
         module = self._live(model, plan, self._told(0, sum(steps)))
-        reestimate_norms(module, self.train[0], calibration.preprocess, seed=self.seed)
+        reestimate_norms(module, self.train[0], calibration.preprocess, plan.augment, seed=self.seed)
         learnt = trained(module, model)
         tuned = Calibrate()(replace(model, network=learnt.network), replace(calibration, progress=None))
         found = PutOnGrids(learnt_activations=learnt.activations, learnt_weights=learnt.weights)(tuned, calibration)

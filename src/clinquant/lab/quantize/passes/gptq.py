@@ -16,6 +16,8 @@ from clinquant.lab.quantize.passes.correct_bias import with_bias
 from clinquant.lab.quantize.passes.reconstruct import Twins, float_params, images_within, layer_problem, with_codes
 from clinquant.lab.quantize.rounding import Problem
 
+LEAST = 2048
+
 
 @dataclass(frozen=True, kw_only=True)
 class GPTQ:
@@ -28,7 +30,7 @@ class GPTQ:
         damping: as for `compensated_rounding`.
         images: calibration images used at most; fewer where their tensors would take more than `memory`.
         memory: bytes for the tensors of both networks; the sampled positions of a layer take `pool_memory` more at most.
-        pool: output positions of a layer that are sampled.
+        pool: output positions of a layer that are sampled; for small filters 64 times their inputs are enough, but `LEAST` at least.
         pool_memory: bytes that those may take.
         seed: of the positions.
     """
@@ -54,7 +56,8 @@ class GPTQ:
 
             def round_weights(target: Tensor, node: Node = node) -> Params:
                 own, grid, x = floats[node.name], model.weights[node.name], twins.seen(node)
-                problem = layer_problem(own, grid, x, target, generator, count=self.pool, memory=self.pool_memory)
+                count = min(self.pool, max(LEAST, 64 * own.params["weight"][0].size))
+                problem = layer_problem(own, grid, x, target, generator, count=count, memory=self.pool_memory)
                 codes = compensated_rounding(problem, damping=self.damping)
                 changes[node.name] = new = with_bias(with_codes(own, codes, grid), mean_error(problem, codes))
                 return float_params(new)
