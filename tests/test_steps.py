@@ -88,6 +88,26 @@ def test_a_weight_that_is_not_finite_is_told_by_its_layer(begun: Path, capsys: p
     assert "error[weights-nan]: layer2.1.conv1: its weight is not finite" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_a_step_left_out_is_named(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """New 4-bit weights beside exported files, evidence and report of 8 bits; a new float network beside old integers."""
+    out = tmp_path / "run"
+    assert run(["split", str(pictures), "--out", str(out), *CHOICES]) == 0
+    for step in ("train", "quantize", "export", "quantize"):
+        more = ["--recipe", "mse"] if step == "quantize" else []
+        again = ["--bits", "w4a8"] if (out / "float.onnx").exists() else []
+        assert run([step, "--out", str(out), *more, *again]) == 0, capsys.readouterr().err
+    for step in ("compare", "report", "pack"):
+        assert run([step, "--out", str(out)]) == 2
+        assert "error[step-outdated]: export was last done" in (said := capsys.readouterr().err) and "another integer network" in said
+    assert run(["train", "--out", str(out), "--epochs", "2"]) == 0
+    capsys.readouterr()
+    assert run(["export", "--out", str(out)]) == 2
+    assert "error[step-outdated]: quantize was last done" in (said := capsys.readouterr().err) and "another float network" in said
+    assert "'clinquant quantize --out" in said
+    assert run(["quantize", "--out", str(out)]) == 0
+
+
 def test_a_budget_goes_with_the_widths_that_it_was_for() -> None:
     options = BuildOptions(data="x", bits="auto", max_bytes=1000)
     assert changed_options(options, {"bits": "w4a4"}) == BuildOptions(data="x", bits="w4a4")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,10 +41,19 @@ class Silent:
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """A finished step: the hash of what went in, and the sha256 of every file that came out."""
+    """A finished step: the hash of what went in, the sha256 of every file that came out, and of what was made before (`PARENTS`)."""
 
     key: str
     files: dict[str, str]
+    parents: dict[str, str] = field(default_factory=dict, metadata={"omit_empty": True})
+
+
+PARENTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "quantize": {"float": ("float.safetensors", "float.card.json")},
+    "export": {"float": ("float.safetensors", "float.card.json"), "quantized": ("quantized.safetensors", "quantized.json")},
+    "prove": {"files": ("float.onnx", "integer.onnx")},
+}
+"""Step -> name among its inputs -> files of earlier steps: when they change, what the step made is of another network."""
 
 
 class Run:
@@ -72,8 +81,18 @@ class Run:
             return False
         record.unlink(missing_ok=True)
         make()
-        write_json(record, Done(key=key, files={file: self.sha256(file) for file in files}), kind="step")
+        parents = {parent: inputs[parent] for parent in PARENTS.get(name, {})}
+        write_json(record, Done(key=key, files={file: self.sha256(file) for file in files}, parents=parents), kind="step")
         return True
+
+    def outdated(self, name: str) -> str | None:
+        """Which of its parents has changed since the step `name` was finished; None where none has, or it was not finished."""
+        done = self._record(self.path(f"steps/{name}.json"))
+        for parent, files in PARENTS.get(name, {}).items() if done else ():
+            there = all(self.path(file).is_file() for file in files)
+            if done and there and done.parents.get(parent, self.sha256(*files)) != self.sha256(*files):
+                return parent
+        return None
 
     def sha256(self, *names: str) -> str:
         """sha256 of a file of the run; of several, of their hashes. Raises ClinquantError `artifact-missing`."""
@@ -86,11 +105,17 @@ class Run:
         return hashes[0] if len(hashes) == 1 else sha256_json(hashes)
 
     def _is_done(self, record: Path, key: str, files: tuple[str, ...]) -> bool:
-        try:
-            done = read_json(record, Done, kind="step")
-        except ClinquantError:  # a record that cannot be read proves nothing
+        done = self._record(record)
+        if done is None or done.key != key:
             return False
-        return done.key == key and all(self.path(file).is_file() and sha256_file(self.path(file)) == done.files.get(file) for file in files)
+        return all(self.path(file).is_file() and sha256_file(self.path(file)) == done.files.get(file) for file in files)
+
+    def _record(self, record: Path) -> Done | None:
+        """A step's record; None where it was not finished, or the record cannot be read and so proves nothing."""
+        try:
+            return read_json(record, Done, kind="step")
+        except ClinquantError:
+            return None
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -32,7 +32,8 @@ def take_step(step: str, out: Path, changes: Mapping[str, Any], narrator: Narrat
         changes: options to change from the plan's; the plan is made anew with them.
 
     Raises:
-        ClinquantError: `run-missing` when `out` is no run, as `check_options` before anything is written, and whatever the step raises.
+        ClinquantError: `run-missing` when `out` is no run, as `check_options` before anything is written, `step-outdated` where a step
+            between was left out, and whatever the step raises.
     """
     run = Run(out, narrator)
     if not run.path("plan.json").exists():
@@ -46,7 +47,27 @@ def take_step(step: str, out: Path, changes: Mapping[str, Any], narrator: Narrat
         if changes and (changed := changed_options(options, changes)) != options:
             check_options(changed)
             options = run_plan(run, changed, command).options
+        _refuse_outdated(run, step)
         return STEPS[step](run, options)
+
+
+VERBS = {"prove": "compare"}
+"""Steps whose command has another name."""
+
+CHANGED = {"float": "float network", "quantized": "integer network", "files": "model files"}
+"""What a parent of `lab.run.PARENTS` is, in words."""
+
+
+def _refuse_outdated(run: Run, step: str) -> None:
+    """Raises ClinquantError `step-outdated` where a step before `step` was made from what has been made anew since."""
+    for earlier in list(STEPS)[: list(STEPS).index(step)]:
+        if parent := run.outdated(earlier):
+            verb = VERBS.get(earlier, earlier)
+            raise ClinquantError(
+                "step-outdated",
+                f"{verb} was last done in {run.directory} with another {CHANGED[parent]} than is there now.",
+                fix=f"take the steps from 'clinquant {verb} --out {run.directory}' on again, or do all with 'clinquant build'.",
+            )
 
 
 def changed_options(options: BuildOptions, changes: Mapping[str, Any]) -> BuildOptions:
