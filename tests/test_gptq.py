@@ -32,7 +32,7 @@ def linear(p: Problem, *, noise: float = 0.0) -> Problem:
 
 
 def oracle(p: Problem, group: int, damping: float) -> NDArray[np.float64]:
-    """Optimal brain quantization in a fixed order: the inverse of what is left is found anew for every weight (2208.11580, eq. 2)."""
+    """Optimal brain quantization in a fixed order: the inverse of what is left is found anew for every weight (arXiv 2208.11580, eq. 2)."""
     x, weight, target = (np.asarray(t[group].double()) for t in (p.columns, p.weight, p.target))
     scale = np.asarray(p.scale[group, :, 0].double())
     x, y = x - x.mean(0), target - target.mean(0)

@@ -1,4 +1,4 @@
-"""clinquant: every recipe after training, exported as its integer file, run by ONNX Runtime; chosen on tune as the ladder does."""
+"""clinquant: the rungs of `--recipe auto` that need no training, each exported as its integer file, run by ONNX Runtime; chosen on tune."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from clinquant.edge.runtimes.onnxruntime import OnnxRuntimeSession
 from clinquant.lab.export.integer import export_integer
+from clinquant.lab.ladder import RUNGS
 from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.model import Calibration
 from clinquant.lab.quantize.passes import FineTune
@@ -21,8 +22,10 @@ from clinquant.lab.quantize.recipes import RECIPES, begin, run_recipes
 
 
 def best(case: Case, bits: str) -> Deployed:
-    """The recipe after training whose file diverges least from the float file on tune."""
-    made = quantize(case.classifier, case.pixels(case.split.calibration), bits=bits, recipes=tuple(RECIPES))
+    """The recipe whose file diverges least from the float file on tune, of all that the ladder could try without training."""
+    rungs = RUNGS[:2] if bits == "w8a8" else RUNGS[:-1]
+    recipes = tuple(name for rung in rungs for name in rung)
+    made = quantize(case.classifier, case.pixels(case.split.calibration), bits=bits, recipes=recipes)
     files = {name: export_integer(lower(network), case.folder / f"clinquant-{bits}-{name}.onnx") for name, network in made.items()}
     return best_on_tune(case, {name: lambda file=file, name=name: deployed(case, file, name) for name, file in files.items()})
 

@@ -1,4 +1,4 @@
-"""GPTQ's rounding of a layer: what rounding a weight changes, weights still to be rounded take back (Frantar et al. 2022, 2210.17323).
+"""GPTQ's rounding of a layer: what rounding a weight changes, weights behind it take back (Frantar et al. 2022, arXiv 2210.17323).
 
 For inputs x^ with covariance C, an output channel's squared error is (w~ - w)^T C (w~ - w). With U the upper Cholesky factor of C^-1,
 rounding w_i to the nearest code and then
@@ -10,7 +10,7 @@ make up for them.
 
 Differs from the paper: means are taken out of x^, since the bias takes up a mean error exactly; and w is not the float weight but the one
 that brings x^, as the quantized network so far gives it, nearest to the float layer's output, so that the errors of layers before are
-taken back too (as Li et al. 2025, 2504.02692, do inside the update).
+taken back too (as Li et al. 2025, arXiv 2504.02692, do inside the update).
 """
 
 from __future__ import annotations

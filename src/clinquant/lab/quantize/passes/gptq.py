@@ -1,4 +1,4 @@
-"""Rounds weights so that those still to be rounded take back what the others change (GPTQ, Frantar et al. 2022, 2210.17323)."""
+"""Rounds weights so that those behind take back what the others change (GPTQ, Frantar et al. 2022, arXiv 2210.17323)."""
 
 from __future__ import annotations
 
