@@ -95,6 +95,11 @@ class Problem:
             total += (output - target).square_().sum(1)
         return total / self.columns.shape[1]
 
+    def mean_errors(self, weight: Tensor) -> Tensor:
+        """[g, o] mean error of every output channel over all positions, float64."""
+        output = self.activation(torch.baddbmm(self.bias, self.columns, weight.transpose(1, 2)))
+        return (output - self.target).double().mean(1)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Rounded:

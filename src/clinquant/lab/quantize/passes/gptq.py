@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,9 +13,9 @@ from clinquant.lab.quantize.model import Calibration, Model
 from clinquant.lab.quantize.on_grids import Params
 from clinquant.lab.quantize.passes.correct_bias import with_bias
 from clinquant.lab.quantize.passes.reconstruct import Twins, float_params, images_within, layer_problem, with_codes
-from clinquant.lab.quantize.rounding import Problem
 
-LEAST = 2048
+POSITIONS_AN_INPUT, LEAST_POSITIONS = 64, 2048
+"""Output positions that are sampled for every input of a filter, and at least: the covariance of few inputs is known from few of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +29,7 @@ class GPTQ:
         damping: as for `compensated_rounding`.
         images: calibration images used at most; fewer where their tensors would take more than `memory`.
         memory: bytes for the tensors of both networks; the sampled positions of a layer take `pool_memory` more at most.
-        pool: output positions of a layer that are sampled; for small filters 64 times their inputs are enough, but `LEAST` at least.
+        pool: output positions of a layer that are sampled at most; small filters take fewer.
         pool_memory: bytes that those may take.
         seed: of the positions.
     """
@@ -56,18 +55,13 @@ class GPTQ:
 
             def round_weights(target: Tensor, node: Node = node) -> Params:
                 own, grid, x = floats[node.name], model.weights[node.name], twins.seen(node)
-                count = min(self.pool, max(LEAST, 64 * own.params["weight"][0].size))
+                count = min(self.pool, max(LEAST_POSITIONS, POSITIONS_AN_INPUT * own.params["weight"][0].size))
                 problem = layer_problem(own, grid, x, target, generator, count=count, memory=self.pool_memory)
                 codes = compensated_rounding(problem, damping=self.damping)
-                changes[node.name] = new = with_bias(with_codes(own, codes, grid), mean_error(problem, codes))
+                error = problem.mean_errors(codes * problem.scale).flatten().numpy()
+                changes[node.name] = new = with_bias(with_codes(own, codes, grid), error)
                 return float_params(new)
 
             twins.advance(node, round_weights if node.name in model.weights else None)
             calibration.tell(done + 1, len(model.network.nodes))
         return replace(model, network=model.network.replaced(changes))
-
-
-def mean_error(problem: Problem, codes: Tensor) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """[o] mean over the problem's positions of what the layer gives with `codes` [g, o, k], less its target; before any activation."""
-    given = torch.baddbmm(problem.bias, problem.columns, (codes * problem.scale).transpose(1, 2))
-    return (given - problem.target).double().mean(1).flatten().numpy()
