@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from clinquant.core.affine import TensorSpec, fake_quantize, qparams_from_range
 from clinquant.core.errors import ClinquantError
 from clinquant.lab.quantize.observers import MSE, OBSERVERS, Entropy, Histogram, MinMax, Percentile
+from clinquant.lab.quantize.observers.histogram import sampled
 
 SPEC = TensorSpec()
 
@@ -92,6 +93,18 @@ def test_memory_is_flat_in_the_number_of_batches() -> None:
         histogram.update(batch * 1.01)
     assert tracemalloc.get_traced_memory()[0] - first < 50_000
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("shape", [(8, 96, 28, 112), (3, 17, 61, 59), (9, 1280, 14, 7), (2, 40, 5, 5)])
+def test_what_is_seen_does_not_depend_on_the_order_of_memory(shape: tuple[int, ...]) -> None:
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    held = values.to(memory_format=torch.channels_last)
+    assert torch.equal(sampled(held), sampled(values))
+    seen = [Histogram(), Histogram()]
+    for histogram, tensor in zip(seen, (values, held), strict=True):
+        histogram.update(tensor)
+    assert (seen[0].low, seen[0].high, seen[0].reach) == (seen[1].low, seen[1].high, seen[1].reach)
+    np.testing.assert_array_equal(seen[0].counts, seen[1].counts)
 
 
 def test_values_that_are_not_finite_are_refused() -> None:
