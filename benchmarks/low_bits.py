@@ -31,7 +31,7 @@ from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.model import Calibration, Model
 from clinquant.lab.quantize.passes import FineTune
 from clinquant.lab.quantize.passes.fine_tune import plan_learning
-from clinquant.lab.quantize.recipes import RECIPES, begin, run_recipes
+from clinquant.lab.quantize.recipes import RECIPES, before_training, begin, run_recipes
 from clinquant.lab.quantize.trace.trace import trace
 from clinquant.lab.quantize.widths import MIXED
 
@@ -84,7 +84,7 @@ def made(case: Case, bits: str, recipe: str, file: Path) -> Path:
     if passes is None:
         train, tune = (labelled(case, ids) for ids in (case.split.train, case.split.tune))
         fine_tune = FineTune(train=train, tune=tune, folder=file.with_suffix(""), method=recipe, seed=case.seed)
-        passes = (*RECIPES["mse"], fine_tune)
+        passes = (*before_training(recipe), fine_tune)
     model = run_recipes(begun(case, bits, calibration), calibration, {recipe: passes})[recipe]
     return export_integer(lower(model.quantized(recipe)), file)
 

@@ -18,7 +18,7 @@ from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.model import Calibration
 from clinquant.lab.quantize.passes import FineTune
 from clinquant.lab.quantize.quantize import quantize
-from clinquant.lab.quantize.recipes import RECIPES, begin, run_recipes
+from clinquant.lab.quantize.recipes import before_training, begin, run_recipes
 
 
 def best(case: Case, bits: str) -> Deployed:
@@ -31,11 +31,11 @@ def best(case: Case, bits: str) -> Deployed:
 
 
 def trained(case: Case, bits: str) -> Deployed:
-    """Quantization-aware training (LSQ) from ranges by mean squared error, exported as learnt."""
+    """Quantization-aware training as `--recipe lsq` does it, exported as learnt."""
     calibration = Calibration(pixels=case.pixels(case.split.calibration), preprocess=case.classifier.card.preprocess)
     train, tune = (labelled(case, ids) for ids in (case.split.train, case.split.tune))
     learn = FineTune(train=train, tune=tune, folder=case.folder / f"clinquant-{bits}-lsq", seed=case.seed)
-    model = run_recipes(begin(case.classifier, bits), calibration, {"lsq": (*RECIPES["mse"], learn)})["lsq"]
+    model = run_recipes(begin(case.classifier, bits), calibration, {"lsq": (*before_training("lsq"), learn)})["lsq"]
     file = export_integer(lower(model.quantized("lsq")), case.folder / f"clinquant-{bits}-lsq.onnx")
     return deployed(case, file, "lsq")
 

@@ -175,7 +175,7 @@ class Run:
         torch.manual_seed(_stream(self.plan.seed, self.step, 1))
         images = augment(torch.from_numpy(pixels).to(self.plan.device), self.plan.augment, generator)
         logits = self.forward(self.guide.answering(self.module), images)
-        loss = self.loss(logits, labels, smoothing=self.plan.label_smoothing)
+        loss = self.guide.labels * self.loss(logits, labels, smoothing=self.plan.label_smoothing)
         extra = self.guide.extra(self.batch(images, labels, logits))
         loss = loss if extra is None else loss + extra
         if not math.isfinite(value := loss.item()):

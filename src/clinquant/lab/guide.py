@@ -34,6 +34,11 @@ class Guide:
         held = {type(objective).__name__: objective for objective in self.objectives}
         return (sha256_json([held, arithmetic()]) if held else "") + (sha256_tensors(self.teacher.state_dict()) if self.teacher else "")
 
+    @property
+    def labels(self) -> float:
+        """Weight of the cross-entropy with the labels."""
+        return 1.0
+
     def groups(self, module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
         """The optimizer's groups, each with its `weight_decay` and, where its rate is not the plan's, its `share` of it.
 

@@ -29,7 +29,7 @@ from clinquant.lab.quantize.losses import LayerLoss, worst_layers
 from clinquant.lab.quantize.model import Calibration, Model, Pass
 from clinquant.lab.quantize.passes import FineTune
 from clinquant.lab.quantize.quantized import QuantizedNetwork
-from clinquant.lab.quantize.recipes import RANGES, RECIPES, begin, run_recipes
+from clinquant.lab.quantize.recipes import RANGES, RECIPES, before_training, begin, run_recipes
 from clinquant.lab.quantize.target import PORTABLE, find_target
 from clinquant.lab.quantize.widths import MIXED
 from clinquant.lab.recipe import Trial, try_recipe
@@ -132,7 +132,7 @@ class Climb:
         """The recipe of that name, with the images that training needs."""
         if name in RECIPES:
             return RECIPES[name]
-        return (*RECIPES["mse"], self.fine_tune(name, tick))
+        return (*before_training(name), self.fine_tune(name, tick))
 
     def fine_tune(self, method: str, tick: Progress) -> FineTune:
         """Quantization-aware training of this run."""

@@ -21,31 +21,42 @@ from clinquant.lab.quantize.naming import child_name
 from clinquant.lab.quantize.oscillation import dampening
 from clinquant.lab.quantize.qat import FakeQuantized
 
+RATE = 1e-3
+"""Of weights that have 2 bits, or start far from the float network."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Learning:
     """How quantization-aware training differs from float training.
 
     Attributes:
-        rate: of weights, at its peak; the cosine schedule is that of float training.
+        rate: of weights, at its peak; the cosine schedule is that of float training. None takes `rate_at`.
         grid_share: rate of what fake quantizers learn, as a multiple of `rate`; no decay.
         weight_decay: decoupled. LSQ halves L2 at 3 bits and quarters it at 2; decoupled, at these rates, a whole run shrinks a weight by
             less than a hundredth, so widths share one.
-        distillation: weight of KL(teacher || student) beside the cross-entropy, at temperature 1; 0 leaves the teacher out.
+        distillation: weight of KL(teacher || student), at temperature 1; 0 leaves the teacher out.
+        labels: weight of the cross-entropy with the labels, and of what quantizers ask for beside it. It would draw the network on from the
+            float one that it stands for, at any width; it is 1 without a teacher, and where objectives stand beside it.
         dampening: weight of the penalty on distances from the middle of bins, risen to by a cosine (2203.11086, eq. 8); 0 leaves it out.
         freezing: threshold of turns a step above which a weight is frozen, or None. LSQ weights only, as `dampening`.
         settling: epochs of `Settle` afterwards, as a share of those with live batch norm; 0 leaves it out.
         settling_rate: peak rate of weights and biases then.
     """
 
-    rate: float = 1e-3
+    rate: float | None = None
     grid_share: float = 1.0
     weight_decay: float = 0.01
     distillation: float = 1.0
+    labels: float = 0.01
     dampening: float = 0.0
     freezing: float | None = None
-    settling: float = 0.0
+    settling: float = 0.3
     settling_rate: float = 1e-4
+
+
+def rate_at(bits: int) -> float:
+    """A peak rate at which weights of that width move by about as many steps of their grid, from 2 bits, whose largest code is 1."""
+    return RATE / ((1 << (bits - 1)) - 1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,6 +70,16 @@ class LearningGuide(Guide):
         """Hash of the numbers, the objectives and the teacher's weights."""
         return sha256_json([self.learning, self.keeps_last]) + super().key
 
+    @property
+    def labels(self) -> float:
+        """Weight of the cross-entropy."""
+        return 1.0 if self.objectives or not self.taught else self.learning.labels
+
+    @property
+    def taught(self) -> bool:
+        """Whether the teacher's answers are learnt from."""
+        return bool(self.learning.distillation) and self.teacher is not None
+
     def groups(self, module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
         """What quantizers learn apart, at its own share of the rate and without decay."""
         quantizers = [layer for layer in module.modules() if isinstance(layer, FakeQuantizer)]
@@ -70,8 +91,10 @@ class LearningGuide(Guide):
     def terms(self, batch: Batch) -> list[Tensor]:
         """Distillation, what the quantizers ask for, dampening, and the objectives."""
         module = batch.module
-        parts = [p for layer in module.modules() if isinstance(layer, FakeQuantizer) and (p := layer.penalty()) is not None]
-        if self.learning.distillation and self.teacher is not None:
+        penalties = [p for layer in module.modules() if isinstance(layer, FakeQuantizer) and (p := layer.penalty()) is not None]
+        parts = [self.labels * penalty for penalty in penalties]
+        if self.taught:
+            assert self.teacher is not None
             with torch.no_grad():
                 taught = batch.forward(self.teacher, batch.images)
             parts.append(self.learning.distillation * divergence(taught, batch.logits))

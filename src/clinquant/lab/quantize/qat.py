@@ -34,6 +34,9 @@ BINDING = ("add", "mul", "sigmoid", "hard_sigmoid")
 """Operators whose grids are settled together when a network is put on grids."""
 
 
+DEAD = 1e-8
+"""Batch norm factors of channels whose weights do not matter."""
+
 NORM_IMAGES = 1024
 """Training images that batch norm statistics are taken from anew."""
 
@@ -45,7 +48,8 @@ class FakeQuantized(nn.Module):
 
     Args:
         network: as traced, batch norm apart.
-        start: the same network after post-training quantization, whose grids are where learning starts.
+        start: the same network after post-training quantization, whose grids are where learning starts. So are the inner weights that
+            it rounded with others in mind (GPTQ, AdaRound), where the method's weights start on those grids.
         method: a key of `fake_quant.METHODS`.
         watched: keep count of oscillating weights, so that they can be frozen.
         keeps_feature: keep the feature map before the global pooling of the last forward.
@@ -56,7 +60,7 @@ class FakeQuantized(nn.Module):
 
     def __init__(self, network: Network, start: Model, method: str, *, watched: bool = False, keeps_feature: bool = False) -> None:
         super().__init__()
-        self.network = network
+        self.network = network = with_rounding(network, start) if METHODS[method].keeps_grid else network
         self.classifier = network.classifier() if keeps_feature else None
         self.feature: Tensor | None = None
         self.inner: Set[str] = inner_layers(network)
@@ -155,6 +159,21 @@ class FakeQuantized(nn.Module):
     def key(name: str) -> str:
         """A node's name as torch takes it for a module."""
         return child_name(name)
+
+
+def with_rounding(network: Network, start: Model) -> Network:
+    """`network` with what passes after `PutOnGrids` did to inner weights of `start`, batch norm's factor taken out."""
+    if start.floats is None:
+        return network
+    changes: dict[str, Node | None] = {}
+    for name in inner_layers(network):
+        change = start.network[name].params["weight"] - start.floats[name].params["weight"]
+        if change.any():
+            factor = _factor(network, start.floats, name, signed=True)
+            apart = np.divide(1.0, factor, out=np.zeros_like(factor), where=np.abs(factor) > DEAD).reshape(-1, *[1] * (change.ndim - 1))
+            node = network[name]
+            changes[name] = replace(node, params={**node.params, "weight": (node.params["weight"] + change * apart).astype(np.float32)})
+    return network.replaced(changes)
 
 
 def free_grids(start: Model) -> set[str]:

@@ -10,6 +10,7 @@ import numpy as np
 from clinquant.core.errors import ClinquantError
 from clinquant.core.graph import Network
 from clinquant.lab.classifier import Classifier
+from clinquant.lab.quantize.fake_quant import METHODS
 from clinquant.lab.quantize.gates import with_gates
 from clinquant.lab.quantize.model import Calibration, Model, Pass
 from clinquant.lab.quantize.observers import MSE, Entropy, MinMax, Percentile
@@ -61,6 +62,11 @@ SENTENCES: dict[str, str] = {
     "ste": "Training: moving min-max ranges, straight-through gradients.",
 }
 """What `--recipe` takes, in a sentence each."""
+
+
+def before_training(method: str) -> tuple[Pass, ...]:
+    """The passes that training by `method`, a key of `METHODS`, goes on from: the nearest network whose grids it keeps, or ranges alone."""
+    return RECIPES["gptq" if METHODS[method].keeps_grid else "mse"]
 
 
 def begin(classifier: Classifier, bits: str, *, widths: Widths | None = None, target: Target = PORTABLE) -> Model:

@@ -38,6 +38,11 @@ class Method:
     weight: str
     activation: str
 
+    @property
+    def keeps_grid(self) -> bool:
+        """Whether weights start on the grid that was found after training, so that rounding found there is a start as well."""
+        return self.weight == "lsq"
+
 
 METHODS: dict[str, Method] = {
     "lsq": Method("lsq", "lsq"),

@@ -16,13 +16,15 @@ from clinquant.lab.fit import fit
 from clinquant.lab.objectives import Objective, PreserveAttribution
 from clinquant.lab.plan import TrainingPlan, plan_training
 from clinquant.lab.quantize.agreement import Agreement, agreement_of_fast_forward
-from clinquant.lab.quantize.guidance import Learning, LearningGuide, Teacher
+from clinquant.lab.quantize.fake_quant import METHODS
+from clinquant.lab.quantize.guidance import Learning, LearningGuide, Teacher, rate_at
 from clinquant.lab.quantize.model import Calibration, Model
 from clinquant.lab.quantize.passes.calibrate import Calibrate
 from clinquant.lab.quantize.passes.put_on_grids import PutOnGrids
 from clinquant.lab.quantize.passes.settle import Settle
 from clinquant.lab.quantize.qat import FakeQuantized, reestimate_norms, trained
 from clinquant.lab.quantize.quantized import Trained
+from clinquant.lab.quantize.widths import inner_layers
 
 Labelled = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
@@ -38,7 +40,7 @@ class FineTune:
     """The traced network trained on with its inner layers on the grids of the model, and put on the grids it learnt.
 
     Attributes:
-        train, tune: uint8 pixels [n, s, s, 3] and labels [n]; tune is looked at, and chooses among epochs of settling only.
+        train, tune: uint8 pixels [n, s, s, 3] and labels [n]; tune is looked at, and chooses nothing.
         folder: for the checkpoint; a killed run goes on from it.
         method: a key of `fake_quant.METHODS`.
         learning: rates, distillation, oscillating weights.
@@ -68,7 +70,8 @@ class FineTune:
         """
         model.needs("weights", by="FineTune", made_by="PutOnGrids")
         classes = len(model.card.classes)
-        plan = plan_learning(self.train[1], classes, calibration.preprocess, self.seed, self.learning, epochs=self.epochs)
+        bits = narrowest(model) if METHODS[self.method].keeps_grid else 2
+        plan = plan_learning(self.train[1], classes, calibration.preprocess, self.seed, self.learning, epochs=self.epochs, bits=bits)
         settling = plan_settling(plan, self.learning)
         steps = [each.epochs * each.steps_per_epoch(len(self.train[1])) if each else 0 for each in (plan, settling)]
         module = self._live(model, plan, self._told(0, sum(steps)))
@@ -113,6 +116,11 @@ class FineTune:
         return lambda done, _: self.progress(before + done, of) if self.progress else None
 
 
+def narrowest(model: Model) -> int:
+    """Bits of the narrowest weights of the layers that training puts on grids."""
+    return min((model.weights[name].spec.bits for name in inner_layers(model.traced)), default=8)
+
+
 def plan_learning(
     labels: NDArray[np.int64],
     classes: int,
@@ -121,13 +129,18 @@ def plan_learning(
     learning: Learning | None = None,
     *,
     epochs: int | None = None,
+    bits: int = 2,
 ) -> TrainingPlan:
-    """Fewer views and a lower rate than float training had: the network is trained, only its grids are new."""
+    """Fewer views and a lower rate than float training had: the network is trained, only its grids are new.
+
+    Args:
+        bits: of the narrowest weights, where they start near the float network; see `rate_at`.
+    """
     learning = learning or Learning()
     views = VIEWS if preprocess.size <= 64 else VIEWS_LARGE
     epochs = min(max(round(views / len(labels)), EPOCHS[0]), EPOCHS[1]) if epochs is None else epochs
     plan = plan_training(labels, classes, preprocess, pretrained=True, epochs=epochs, seed=seed)
-    return replace(plan, rate=learning.rate, weight_decay=learning.weight_decay, patience=epochs)
+    return replace(plan, rate=learning.rate or rate_at(bits), weight_decay=learning.weight_decay, patience=epochs)
 
 
 def plan_settling(plan: TrainingPlan, learning: Learning) -> TrainingPlan | None:

@@ -29,7 +29,7 @@ class Settle:
     trains the network that is exported. It computes in float32.
 
     Attributes:
-        train, tune: uint8 pixels [n, s, s, 3] and labels [n]; the epoch with the lowest loss on tune, of the network as deployed, is kept.
+        train, tune: uint8 pixels [n, s, s, 3] and labels [n]; tune is looked at, and chooses nothing.
         plan: all numbers of training.
         folder: for the checkpoint; a killed run goes on from it.
         learning: distillation. Grids learn nothing here.
@@ -52,6 +52,6 @@ class Settle:
         model.needs("weights", by="Settle", made_by="PutOnGrids")
         module = Settled(model, self.latents)
         teacher = Teacher(model.traced) if self.learning.distillation else None
-        guide = LearningGuide(learning=self.learning, objectives=self.objectives, teacher=teacher)
+        guide = LearningGuide(learning=self.learning, objectives=self.objectives, teacher=teacher, keeps_last=True)
         module.load_state_dict(fit(module, self.train, self.tune, self.plan, self.folder, guide=guide, progress=self.progress).state)
         return module.cpu().learnt(model)
