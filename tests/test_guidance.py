@@ -12,12 +12,15 @@ from safetensors.torch import save
 
 from clinquant.core.preprocess import Preprocess
 from clinquant.lab.fit import Fitted, fit
+from clinquant.lab.objectives import SaliencyGuided
 from clinquant.lab.objectives.divergence import divergence
 from clinquant.lab.quantize.execute import normalised
 from clinquant.lab.quantize.fake_quant import LSQ, METHODS
-from clinquant.lab.quantize.guidance import Learning, LearningGuide, Teacher
+from clinquant.lab.quantize.guidance import Learning, LearningGuide, Teacher, rate_at
 from clinquant.lab.quantize.oscillation import MOMENTUM, Oscillation, dampening
+from clinquant.lab.quantize.passes.fine_tune import plan_learning
 from clinquant.lab.quantize.qat import FakeQuantized
+from clinquant.lab.quantize.trace.trace import trace
 from small_training import small_plan, spots
 from test_exactness import classifier, images
 from test_qat import rounded
@@ -107,6 +110,21 @@ def test_the_teacher_is_the_float_network() -> None:
     with torch.no_grad():
         assert torch.allclose(Teacher(start.traced)(x), source.module(x), atol=1e-4)
     assert not list(Teacher(start.traced).parameters())
+
+
+def test_labels_have_a_small_share_where_a_teacher_answers_and_nothing_else_is_asked_for() -> None:
+    teacher = Teacher(trace(classifier("resnet20").module))
+    assert LearningGuide(teacher=teacher).labels == Learning().labels < 0.1
+    assert LearningGuide(teacher=teacher, objectives=(SaliencyGuided(),)).labels == 1.0
+    assert LearningGuide().labels == LearningGuide(learning=Learning(distillation=0.0), teacher=teacher).labels == 1.0
+
+
+def test_the_rate_follows_the_step_of_the_narrowest_weights() -> None:
+    rates = {bits: rate_at(bits) for bits in (2, 3, 4, 8)}
+    assert rates == pytest.approx({2: 1e-3, 3: 1e-3 / 3, 4: 1e-3 / 7, 8: 1e-3 / 127})
+    labels = np.arange(64) % 2
+    plans = [plan_learning(labels, 2, Preprocess(size=28), 0, Learning(rate=rate), bits=4) for rate in (None, 5e-3)]
+    assert [plan.rate for plan in plans] == pytest.approx([1e-3 / 7, 5e-3])
 
 
 GUIDED = Learning(rate=3e-3, grid_share=5.0, distillation=1.0, dampening=1e-3, freezing=0.015)

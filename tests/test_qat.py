@@ -24,12 +24,13 @@ from clinquant.lab.quantize import qat
 from clinquant.lab.quantize.agreement import agreement_of_fast_forward, narrow_tensors, seen_by_quantizers
 from clinquant.lab.quantize.execute import normalised
 from clinquant.lab.quantize.fake_quant import METHODS
+from clinquant.lab.quantize.guidance import Learning
 from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.model import Calibration, Model
-from clinquant.lab.quantize.passes import Calibrate, FineTune, PutOnGrids
+from clinquant.lab.quantize.passes import Calibrate, FineTune, PutOnGrids, fine_tune
 from clinquant.lab.quantize.qat import FakeQuantized, reestimate_norms, trained
 from clinquant.lab.quantize.quantized import QuantizedNetwork, Trained
-from clinquant.lab.quantize.recipes import begin, named_recipes, run_recipes
+from clinquant.lab.quantize.recipes import RECIPES, before_training, begin, named_recipes, run_recipes
 from clinquant.lab.quantize.trace.trace import trace
 from small_training import small_plan, spots
 from test_exactness import classifier, every_tensor, images
@@ -124,6 +125,37 @@ def test_eight_bit_activations_are_learnt_where_no_sum_binds_them(method: str, s
         )
 
 
+@pytest.mark.parametrize("name", ["resnet20", "mobilenet_v2"])
+def test_learning_starts_where_gptq_rounded(name: str) -> None:
+    """Before the first step, what is learnt is GPTQ's codes on its grids; methods with grids of their own start from the float weights."""
+    source = classifier(name)
+    start = rounded(source, images(source.card.preprocess.size, 16, 1), "w4a4", recipe="gptq")
+    plain = rounded(source, images(source.card.preprocess.size, 16, 1), "w4a4")
+    left = trained(FakeQuantized(start.traced, start, "lsq"), start)
+    moved = []
+    for node, grid in left.weights.items():
+        codes = quantize(start.network[node].params["weight"], start.weights[node])
+        assert np.array_equal(quantize(left.network[node].params["weight"], grid), codes), node
+        moved.append((codes != quantize(plain.network[node].params["weight"], plain.weights[node])).mean())
+    assert min(moved) >= 0 and np.mean(moved) > 0.05
+    for method in ("dorefa", "ste", "lsq+"):
+        assert FakeQuantized(start.traced, start, method).network is start.traced
+    assert [before_training(method) is RECIPES["gptq"] for method in METHODS] == [METHODS[method].keeps_grid for method in METHODS]
+
+
+def test_norms_are_taken_from_the_views_that_training_sees(spotted: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Augment] = []
+
+    def reestimate(module: FakeQuantized, pixels: np.ndarray, preprocess: Preprocess, views: Augment, *, seed: int) -> None:
+        seen.append(views)
+
+    monkeypatch.setattr(fine_tune, "reestimate_norms", reestimate)
+    start = rounded(spotted, TRAIN[0][:64], "w4a4")
+    learning = Learning(settling=0.0)
+    FineTune(train=TRAIN, tune=TUNE, folder=tmp_path / "qat", epochs=1, learning=learning)(start, calibration_of(spotted, TRAIN[0][:64]))
+    assert seen == [fine_tune.plan_learning(TRAIN[1], 2, spotted.card.preprocess, 0, learning).augment] and seen[0].rotation > 0
+
+
 @pytest.mark.parametrize("method", ["lsq", "pact"])
 def test_training_recovers_what_two_bits_destroy(method: str, spotted: Classifier, tmp_path: Path) -> None:
     start = rounded(spotted, TRAIN[0][:64], "w2a2")
@@ -159,9 +191,9 @@ def calibration_of(source: Classifier, pixels: np.ndarray) -> Calibration:
     return Calibration(pixels=pixels, preprocess=source.card.preprocess)
 
 
-def rounded(source: Classifier, pixels: np.ndarray, bits: str) -> Model:
+def rounded(source: Classifier, pixels: np.ndarray, bits: str, recipe: str = "mse") -> Model:
     """The network after post-training quantization."""
-    return run_recipes(begin(source, bits), calibration_of(source, pixels), named_recipes(("mse",)))["mse"]
+    return run_recipes(begin(source, bits), calibration_of(source, pixels), named_recipes((recipe,)))[recipe]
 
 
 def accuracy(path: Path, pixels: np.ndarray, labels: np.ndarray) -> float:

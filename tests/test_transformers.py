@@ -157,7 +157,7 @@ def test_training_at_8_bits_takes_tokens_and_exports_what_it_learnt(method: str,
         tune=spots(32, 2, SIZE),
         folder=tmp_path,
         method=method,
-        learning=Learning(distillation=0.0),
+        learning=Learning(distillation=0.0, rate=1e-3),
         epochs=8,
         compared=heard.append,
     )
