@@ -85,7 +85,7 @@ def channels_last(x: torch.Tensor) -> bool:
     return x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def sampled_places(shape: tuple[int, ...], stretch: int) -> torch.Tensor:
     """Where the values that `sampled` takes of a tensor of `shape` lie in memory with channels last."""
     taken = torch.arange(math.prod(shape) // stretch)[:, None] * stretch + torch.arange(RUN)
