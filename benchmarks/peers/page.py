@@ -42,7 +42,8 @@ Differences are candidate minus float file. *Agreement* is the share of test ima
 on tune by the divergence from the float file's probabilities, as ours is, of what `--recipe auto` could take without training. Our rows
 after training were made after the others'. With training every toolkit's network learns in our loop (`benchmarks/peers/training.py`): the
 same images, views, float network as teacher, and batch norm statistics, at a rate of .001, which its documentation leaves to the user; ours
-is `--recipe lsq`, which starts from GPTQ, has a lower rate at 4 bits and three tenths more epochs, as deployed.
+is `--recipe lsq`, which starts from GPTQ, has a lower rate at 4 bits and three tenths more epochs, as deployed. torchao's training is
+left out for its time.
 First and last layer keep 8 bits where a toolkit can say so.
 *Simulated* means that most multiply-accumulates are done in float between the grids: of a file for ONNX Runtime that is asked of the
 runtime's own optimised graph (layers whose sums have no grid of their own stay float in it), of others their documentation says it.
