@@ -77,9 +77,19 @@ def adaround(rows: list[Row]) -> str:
     for row in (row for row in rows if row["layer"] == "all"):
         same = [each for each in rows if all(each[name] == row[name] for name in ("set", "arch", "seed", "bits", "threads"))]
         weights = sum(int(each["weights"]) for each in same if each["weights"])
-        figures = (str(len(same) - 1), str(weights), row["iterations"], row["nearest"], row["loss"], row["processor_s"])
+        figures = (
+            str(len(same) - 1),
+            str(weights),
+            row["iterations"],
+            row["nearest"],
+            row["loss"],
+            row["threads"],
+            row["wall_s"],
+            row["processor_s"],
+        )
         lines.append((row["set"], row["arch"], row["bits"], *figures))
-    return table(("set", "network", "bits", "layers", "weights", "iterations", "loss, nearest", "loss, AdaRound", "processor, s"), lines)
+    named = ("set", "network", "bits", "layers", "weights", "iterations", "loss, nearest", "loss, AdaRound")
+    return table((*named, "threads", "wall, s", "processor, s"), lines)
 
 
 def agree(rows: list[Row]) -> str:
