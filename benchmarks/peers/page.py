@@ -47,6 +47,7 @@ left out for its time.
 First and last layer keep 8 bits where a toolkit can say so.
 *Simulated* means that most multiply-accumulates are done in float between the grids: of a file for ONNX Runtime that is asked of the
 runtime's own optimised graph (layers whose sums have no grid of their own stay float in it), of others their documentation says it.
+Means are over the baselines that every toolkit of a table answered; the CSV and the comparison below each table have all.
 The best peer is another one for every baseline and every metric. *Within our interval*: its figure lies below the upper end of the
 95% interval of ours, paired with the float file by patient.
 """
@@ -78,18 +79,22 @@ def change(metric: str) -> Callable[[Row], float | None]:
 
 
 def means(rows: list[Row]) -> str:
-    """A line a toolkit: means over the baselines it answered for."""
+    """A line a toolkit: means over the baselines that all toolkits here answered for, and how many more it has."""
     lines = [
         "| toolkit | baselines | AUC | accuracy | agreement | worst agreement | bytes of float | runtime |",
         "| --- | --: | --: | --: | --: | --: | --: | --- |",
     ]
-    answered = by_tool(row for row in rows if not row.get("failed"))
+    whole = by_tool(row for row in rows if not row.get("failed"))
+    common = set.intersection(*({cell(row) for row in found} for found in whole.values()))
+    answered = {tool: [row for row in found if cell(row) in common] for tool, found in whole.items()}
     for tool, found in sorted(answered.items(), key=lambda item: -mean(item[1], lambda row: number(row, "agreement"))):
         figures = [f"{mean(found, change('auc')):+.4f}", f"{mean(found, change('accuracy')):+.4f}"]
         agreements = [number(row, "agreement") or 0.0 for row in found]
         figures += [f"{np.mean(agreements):.4f}", f"{min(agreements):.4f}", f"{mean(found, lambda row: number(row, 'bytes_ratio')):.3f}"]
         name = f"**{tool}**" if tool.startswith(OURS) else tool
-        lines.append(f"| {name} | {len(found)} | {' | '.join(figures)} | {', '.join(sorted({str(row['runtime']) for row in found}))} |")
+        more = f" of {len(whole[tool])}" if len(whole[tool]) > len(found) else ""
+        runtimes = ", ".join(sorted({str(row["runtime"]) for row in found}))
+        lines.append(f"| {name} | {len(found)}{more} | {' | '.join(figures)} | {runtimes} |")
     return "\n".join(lines) + "\n"
 
 
