@@ -18,7 +18,7 @@ from clinquant.lab.quantize.execute import normalised
 from clinquant.lab.quantize.fake_quant import LSQ, METHODS
 from clinquant.lab.quantize.guidance import Learning, LearningGuide, Teacher, rate_at
 from clinquant.lab.quantize.oscillation import MOMENTUM, Oscillation, dampening
-from clinquant.lab.quantize.passes.fine_tune import plan_learning
+from clinquant.lab.quantize.passes.fine_tune import narrowest, plan_learning
 from clinquant.lab.quantize.qat import FakeQuantized
 from clinquant.lab.quantize.trace.trace import trace
 from small_training import small_plan, spots
@@ -120,10 +120,12 @@ def test_labels_have_a_small_share_where_a_teacher_answers_and_nothing_else_is_a
 
 
 def test_the_rate_follows_the_step_of_the_narrowest_weights() -> None:
-    rates = {bits: rate_at(bits) for bits in (2, 3, 4, 8)}
-    assert rates == pytest.approx({2: 1e-3, 3: 1e-3 / 3, 4: 1e-3 / 7, 8: 1e-3 / 127})
+    source = classifier("resnet20")
+    narrow = {bits: narrowest(rounded(source, images(28, 8, 1), bits)).qmax for bits in ("w2a8", "w4a4", "w8a8")}
+    assert narrow == {"w2a8": 1, "w4a4": 7, "w8a8": 63}
+    assert [rate_at(largest) for largest in narrow.values()] == pytest.approx([1e-3, 1e-3 / 7, 1e-3 / 63])
     labels = np.arange(64) % 2
-    plans = [plan_learning(labels, 2, Preprocess(size=28), 0, Learning(rate=rate), bits=4) for rate in (None, 5e-3)]
+    plans = [plan_learning(labels, 2, Preprocess(size=28), 0, Learning(rate=rate), largest=7) for rate in (None, 5e-3)]
     assert [plan.rate for plan in plans] == pytest.approx([1e-3 / 7, 5e-3])
 
 

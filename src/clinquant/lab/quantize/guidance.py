@@ -54,9 +54,9 @@ class Learning:
     settling_rate: float = 1e-4
 
 
-def rate_at(bits: int) -> float:
-    """A peak rate at which weights of that width move by about as many steps of their grid, from 2 bits, whose largest code is 1."""
-    return RATE / ((1 << (bits - 1)) - 1)
+def rate_at(largest: int) -> float:
+    """A peak rate at which weights whose largest code is `largest` move by about as many steps of their grid as 2-bit ones, whose is 1."""
+    return RATE / largest
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

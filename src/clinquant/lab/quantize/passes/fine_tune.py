@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from clinquant.core.affine import TensorSpec
 from clinquant.core.preprocess import Preprocess
 from clinquant.core.progress import Progress
 from clinquant.lab.fit import fit
@@ -70,8 +71,8 @@ class FineTune:
         """
         model.needs("weights", by="FineTune", made_by="PutOnGrids")
         classes = len(model.card.classes)
-        bits = narrowest(model) if METHODS[self.method].keeps_grid else 2
-        plan = plan_learning(self.train[1], classes, calibration.preprocess, self.seed, self.learning, epochs=self.epochs, bits=bits)
+        largest = narrowest(model).qmax if METHODS[self.method].keeps_grid else 1
+        plan = plan_learning(self.train[1], classes, calibration.preprocess, self.seed, self.learning, epochs=self.epochs, largest=largest)
         settling = plan_settling(plan, self.learning)
         steps = [each.epochs * each.steps_per_epoch(len(self.train[1])) if each else 0 for each in (plan, settling)]
         module = self._live(model, plan, self._told(0, sum(steps)))
@@ -116,9 +117,10 @@ class FineTune:
         return lambda done, _: self.progress(before + done, of) if self.progress else None
 
 
-def narrowest(model: Model) -> int:
-    """Bits of the narrowest weights of the layers that training puts on grids."""
-    return min((model.weights[name].spec.bits for name in inner_layers(model.traced)), default=8)
+def narrowest(model: Model) -> TensorSpec:
+    """The narrowest grid of weights that training learns, or of all where it learns none."""
+    layers = inner_layers(model.traced) or model.weights.keys()
+    return min((model.weights[name].spec for name in layers), key=lambda spec: spec.qmax)
 
 
 def plan_learning(
@@ -129,18 +131,18 @@ def plan_learning(
     learning: Learning | None = None,
     *,
     epochs: int | None = None,
-    bits: int = 2,
+    largest: int = 1,
 ) -> TrainingPlan:
     """Fewer views and a lower rate than float training had: the network is trained, only its grids are new.
 
     Args:
-        bits: of the narrowest weights, where they start near the float network; see `rate_at`.
+        largest: code of the narrowest weights, where they start near the float network; see `rate_at`.
     """
     learning = learning or Learning()
     views = VIEWS if preprocess.size <= 64 else VIEWS_LARGE
     epochs = min(max(round(views / len(labels)), EPOCHS[0]), EPOCHS[1]) if epochs is None else epochs
     plan = plan_training(labels, classes, preprocess, pretrained=True, epochs=epochs, seed=seed)
-    return replace(plan, rate=learning.rate or rate_at(bits), weight_decay=learning.weight_decay, patience=epochs)
+    return replace(plan, rate=learning.rate or rate_at(largest), weight_decay=learning.weight_decay, patience=epochs)
 
 
 def plan_settling(plan: TrainingPlan, learning: Learning) -> TrainingPlan | None:
