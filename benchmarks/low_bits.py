@@ -13,11 +13,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from benchmarks.floats import SMALL
 from benchmarks.peers.case import Case
+from benchmarks.peers.training import labelled
 from benchmarks.rows import Rows, paired
-from numpy.typing import NDArray
 
 from clinquant.data.split import choosing_half
 from clinquant.lab.export.float import export_float
@@ -47,12 +46,6 @@ WAYS = (
     ("w42", "lsq"),
 )
 """Bits and recipes, in the order they are made."""
-
-
-def labelled(case: Case, ids: tuple[str, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Pixels and labels."""
-    label = {found.id: found.label for found in case.study.cases}
-    return case.pixels(ids), np.array([label[name] for name in ids], np.int64)
 
 
 def float_on(case: Case, file: Path) -> Path:

@@ -5,18 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import torch
 from benchmarks.peers.case import Case
 from numpy.typing import NDArray
 from torch import nn
 
 from clinquant.data.split import choosing_half
-from clinquant.lab.augment import Augment, augment
 from clinquant.lab.fit import fit
-from clinquant.lab.quantize.execute import standardised
 from clinquant.lab.quantize.guidance import Learning, LearningGuide, Teacher
 from clinquant.lab.quantize.passes.fine_tune import plan_learning
-from clinquant.lab.quantize.qat import NORM_IMAGES
+from clinquant.lab.quantize.qat import reestimate_norms
 from clinquant.lab.quantize.trace.trace import trace
 
 
@@ -31,28 +28,10 @@ def trained_on(case: Case, module: nn.Module, folder: str) -> nn.Module:
     guide = LearningGuide(learning=learning, teacher=Teacher(trace(case.module)), keeps_last=True)
     fitted = fit(module, train, tune, replace(plan, precision="float32"), case.folder / folder, guide=guide)
     module.load_state_dict(fitted.state)
-    renorm(case, module, train[0], plan.augment)
-    return module.eval()
+    reestimate_norms(module, train[0], preprocess, plan.augment, seed=case.seed)
+    return module
 
 
 def labelled(case: Case, ids: tuple[str, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Pixels and labels."""
-    label = {found.id: found.label for found in case.study.cases}
-    return case.pixels(ids), np.array([label[name] for name in ids], np.int64)
-
-
-def renorm(case: Case, module: nn.Module, pixels: NDArray[np.uint8], views: Augment, batch: int = 32) -> None:
-    """Batch norm statistics as plain means over random views of some of these images, as ours has them; nothing else learns."""
-    norms = [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]
-    module.eval()
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None
-        norm.train()
-    with torch.no_grad():
-        rows = np.random.default_rng(case.seed).permutation(len(pixels))[:NORM_IMAGES]
-        generator = torch.Generator().manual_seed(case.seed)
-        for start in range(0, len(rows) - batch + 1, batch):
-            seen = augment(torch.from_numpy(pixels[rows[start : start + batch]]), views, generator)
-            module(standardised(seen, case.classifier.card.preprocess))
-    module.eval()
+    return case.pixels(ids), case.study.labels(ids)

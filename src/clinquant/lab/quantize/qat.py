@@ -194,7 +194,7 @@ def without_norms(network: Network) -> Network:
 
 @torch.no_grad()
 def reestimate_norms(
-    module: FakeQuantized, pixels: NDArray[np.uint8], preprocess: Preprocess, views: Augment, *, batch: int = 32, seed: int = 0
+    module: nn.Module, pixels: NDArray[np.uint8], preprocess: Preprocess, views: Augment, *, batch: int = 32, seed: int = 0
 ) -> None:
     """Batch norm statistics anew, as plain means over batches of `NORM_IMAGES` of uint8 [n, s, s, 3]: those of training lag behind.
 
