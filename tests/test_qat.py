@@ -137,7 +137,7 @@ def test_learning_starts_where_gptq_rounded(name: str) -> None:
         codes = quantize(start.network[node].params["weight"], start.weights[node])
         assert np.array_equal(quantize(left.network[node].params["weight"], grid), codes), node
         moved.append((codes != quantize(plain.network[node].params["weight"], plain.weights[node])).mean())
-    assert min(moved) >= 0 and np.mean(moved) > 0.05
+    assert np.mean(moved) > 0.05
     for method in ("dorefa", "ste", "lsq+"):
         assert FakeQuantized(start.traced, start, method).network is start.traced
     assert [before_training(method) is RECIPES["gptq"] for method in METHODS] == [METHODS[method].keeps_grid for method in METHODS]

@@ -81,7 +81,7 @@ def sampled(x: torch.Tensor) -> torch.Tensor:
 
 
 def channels_last(x: torch.Tensor) -> bool:
-    """Whether memory holds an image's channels side by side: in any other order reading all of it takes eight times as long."""
+    """Whether memory holds an image's channels side by side: in any other order reading all of it takes many times as long."""
     return x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
 
 

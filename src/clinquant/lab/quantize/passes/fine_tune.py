@@ -142,7 +142,8 @@ def plan_learning(
     views = VIEWS if preprocess.size <= 64 else VIEWS_LARGE
     epochs = min(max(round(views / len(labels)), EPOCHS[0]), EPOCHS[1]) if epochs is None else epochs
     plan = plan_training(labels, classes, preprocess, pretrained=True, epochs=epochs, seed=seed)
-    return replace(plan, rate=learning.rate or rate_at(largest), weight_decay=learning.weight_decay, patience=epochs)
+    rate = rate_at(largest) if learning.rate is None else learning.rate
+    return replace(plan, rate=rate, weight_decay=learning.weight_decay, patience=epochs)
 
 
 def plan_settling(plan: TrainingPlan, learning: Learning) -> TrainingPlan | None:
