@@ -134,7 +134,17 @@ SECTIONS: tuple[tuple[str, str, str, Callable[[list[Row]], str]], ...] = (
         "qat_step",
         "What a training step costs",
         "Medians of paired ratios in one process: forward, backward and optimizer, w4a4 by LSQ.",
-        plain("architecture", "batch", "threads", "fused/bfloat16", "fused/float32", "torch/bfloat16", "torch/float32"),
+        plain(
+            "architecture",
+            "batch",
+            "threads",
+            "fused/bfloat16",
+            "fused/float32",
+            "settled/bfloat16",
+            "settled/float32",
+            "torch/bfloat16",
+            "torch/float32",
+        ),
     ),
     (
         "exactness",

@@ -5,8 +5,8 @@ On a quiet machine:
     python -m benchmarks.qat_step --out benchmarks/results/qat_step.csv
 
 Random weights and images: time does not depend on them. `float32` and `bfloat16` train the zoo's own module without quantizers, channels
-last; `torch` and `fused` its fake-quantized network in bfloat16, in plain torch and with the compiled kernels. Ratios are those of steps
-of the same round; a row gives their median and range.
+last; `torch` and `fused` its fake-quantized network in bfloat16, in plain torch and with the compiled kernels; `settled` the network as
+deployed, which computes in float32 and learns in bfloat16. Ratios are those of steps of the same round; a row gives their median and range.
 """
 
 from __future__ import annotations
@@ -36,13 +36,14 @@ from clinquant.lab.quantize.fused.build import library
 from clinquant.lab.quantize.model import Calibration, Model
 from clinquant.lab.quantize.qat import FakeQuantized
 from clinquant.lab.quantize.recipes import begin, named_recipes, run_recipes
+from clinquant.lab.quantize.settled import Settled
 from clinquant.lab.quantize.trace.trace import trace
 
 NETWORKS = {"resnet18_28": (28, 64), "mobilenet_v2": (224, 16)}
 """Architecture -> (side, batch)."""
 WARM = 2
 """Rounds that are not counted."""
-WAYS = {"float32": "float32", "bfloat16": "bfloat16", "torch": "bfloat16", "fused": "bfloat16"}
+WAYS = {"float32": "float32", "bfloat16": "bfloat16", "torch": "bfloat16", "fused": "bfloat16", "settled": "bfloat16"}
 """Way -> precision."""
 
 
@@ -60,6 +61,8 @@ def module_of(way: str, classifier: Classifier, start: Model) -> nn.Module:
     """What a way trains."""
     if way in ("float32", "bfloat16"):
         return copy.deepcopy(classifier.module)
+    if way == "settled":
+        return Settled(start)
     module = FakeQuantized(trace(classifier.module), start, "lsq")
     if way == "torch":
         module.fused = None
@@ -115,7 +118,7 @@ def row(name: str, bits: str, threads: int, times: dict[str, np.ndarray]) -> dic
     found: dict[str, object] = {"architecture": name, "side": side, "batch": batch, "bits": bits, "threads": threads}
     for way, seconds in times.items():
         found |= {f"{way}_ms": round(float(np.median(seconds)) * 1e3, 1), f"{way}_min": round(float(seconds.min()) * 1e3, 1)}
-    for over, under in (("bfloat16", "float32"), ("torch", "float32"), ("torch", "bfloat16"), ("fused", "float32"), ("fused", "bfloat16")):
+    for over, under in (("bfloat16", "float32"), *product(("torch", "fused", "settled"), ("float32", "bfloat16"))):
         if over in times and under in times:
             ratios = times[over] / times[under]
             label = f"{over}/{under}"

@@ -77,6 +77,12 @@ def test_a_folder_with_a_split_above(tmp_path, names, sides):
     assert {item.id.split("/")[0]: item.split for item in found.items} == dict(zip(names, sides, strict=True))
 
 
+def test_numbers_in_the_names_of_folders_count(tmp_path):
+    for label in ("c10", "c2", "c1"):
+        write(tmp_path / label / "a.png", scene(1))
+    assert listing(tmp_path).classes == ("c1", "c2", "c10")
+
+
 def test_a_split_beside_a_class_is_ambiguous(tmp_path):
     folder(tmp_path / "train", {"a": 1, "b": 1})
     folder(tmp_path, {"extra": 1})

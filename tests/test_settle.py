@@ -13,10 +13,12 @@ from clinquant.core.integer import Conv, Linear
 from clinquant.edge.runtimes.onnxruntime import load
 from clinquant.lab.export.integer import export_integer
 from clinquant.lab.quantize.execute import normalised
+from clinquant.lab.quantize.fake_quant import FixedGrid
 from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.model import Calibration
+from clinquant.lab.quantize.naming import child_name
 from clinquant.lab.quantize.passes import Settle
-from clinquant.lab.quantize.settled import FixedGrid, Settled
+from clinquant.lab.quantize.settled import Settled
 from small_training import small_plan, spots
 from test_exactness import NETWORKS, classifier, images
 from test_qat import rounded
@@ -73,10 +75,45 @@ def test_rounding_passes_gradients_on_within_the_grid() -> None:
 def test_biases_lie_on_the_grid_of_the_sums() -> None:
     source = classifier("resnet20")
     model = rounded(source, images(28, 8, 1), "w2a2")
-    module = Settled(model)
+    module, grids = Settled(model), {child_name(name): grid for name, grid in model.activations.items()}
     for node in model.network:
         if "weight" in node.params:
-            read = model.activations[module.read_grid(node.inputs[0], node).replace("/", ".")].scale
+            source = node.inputs[0]
+            read = grids[module.narrow(source, node) or child_name(module.grids[source])].scale
             step = read.astype(np.float64) * model.weights[node.name].scale
             expected = quantize_bias(node.params["bias"], read, model.weights[node.name].scale) * step
             assert np.allclose(module.params(node)["bias"].detach().numpy(), expected, rtol=1e-5, atol=1e-7)
+
+
+def one_step(module: Settled, x: torch.Tensor, *, half: bool = False) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Logits of a step in training mode, and the gradients that it leaves."""
+    module.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        logits = module.train()(x)
+    (logits * torch.arange(1.0, logits.shape[1] + 1)).sum().backward()
+    return logits.detach(), {name: parameter.grad.clone() for name, parameter in module.named_parameters() if parameter.grad is not None}
+
+
+def distance(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((found.double() - expected.double()).norm() / expected.double().norm().clamp_min(1e-12))
+
+
+@pytest.mark.parametrize("name", ["plain", "resnet20", "mobilenet_v2", "every_function"])
+def test_a_step_is_that_of_plain_torch_and_bfloat16_is_for_gradients_alone(name: str) -> None:
+    source = classifier(name)
+    preprocess = source.card.preprocess
+    module = Settled(rounded(source, images(preprocess.size, 8, 1), "w4a4")).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x = normalised(images(preprocess.size, 8, 2), preprocess).contiguous(memory_format=torch.channels_last)
+    logits, gradients = one_step(module, x)
+    in_half, of_half = one_step(module, x, half=True)
+    assert torch.equal(in_half, logits)
+    largest = max(float(gradient.norm()) for gradient in gradients.values())
+    counted = [key for key, gradient in gradients.items() if float(gradient.norm()) > 1e-3 * largest]
+    assert max(distance(of_half[key], gradients[key]) for key in counted) < 0.1 and not all(
+        torch.equal(of_half[key], gradients[key]) for key in counted
+    )
+    fused, module.fused = module.fused, None
+    expected, of_plain = one_step(module, x)
+    if fused is not None:
+        assert torch.equal(logits, expected)
+        assert max(distance(gradients[key], of_plain[key]) for key in counted) < 1e-5

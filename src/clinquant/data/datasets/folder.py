@@ -13,6 +13,7 @@ from clinquant.core.progress import Say
 from clinquant.data.datasets.listing import Item, Listing
 from clinquant.data.decode import EXPORT_DICOM, IMAGE_SUFFIXES, is_dicom
 from clinquant.data.masks import ENDING
+from clinquant.data.order import counting
 from clinquant.data.role import role
 from clinquant.data.study import Source
 
@@ -70,7 +71,7 @@ def list_folder(root: Path, *, kind: str, name: str, licence: str = "not stated"
     inside = [path for path in nested if path.count("/") >= depth]
     if not inside:
         raise _empty(root, images, others)
-    classes = tuple(sorted({path.split("/")[depth - 1] for path in inside}))
+    classes = tuple(sorted({path.split("/")[depth - 1] for path in inside}, key=counting))
     index = {label: k for k, label in enumerate(classes)}
     items = tuple(
         Item(id=path, label=index[path.split("/")[depth - 1]], split=role(path.split("/", 1)[0]) if with_split else None) for path in inside

@@ -13,6 +13,7 @@ from clinquant.core.progress import Say
 from clinquant.data.covariates import covariates
 from clinquant.data.datasets.folder import FileStore
 from clinquant.data.datasets.listing import Item, Listing
+from clinquant.data.order import counting
 from clinquant.data.role import ROLES, role
 from clinquant.data.study import Source
 from clinquant.data.table import GROUP_COLUMNS, Table, read_table
@@ -40,7 +41,7 @@ class Manifest:
         if not paths:
             raise ClinquantError("data-empty", f"{data} has no row.", fix="give one row an image.")
         refuse_duplicates(paths, data)
-        classes = tuple(sorted(set(labels), key=_by_number_then_name))
+        classes = tuple(sorted(set(labels), key=counting))
         _refuse_several_labels(classes, data)
         items = _items(table, paths, [classes.index(label) for label in labels])
         return Listing(name=Path(data).stem, kind="csv", path=str(Path(data).resolve()), classes=classes, items=items)
@@ -99,7 +100,3 @@ def _refuse_several_labels(classes: tuple[str, ...], where: str) -> None:
                 f"{where}: the label {name!r} joins {len(parts)} classes, and an image has one.",
                 fix="leave one label in each row; a combination that is a class of its own needs a name of its own.",
             )
-
-
-def _by_number_then_name(label: str) -> tuple[int, str]:
-    return (int(label), label) if label.isdigit() else (0, label)

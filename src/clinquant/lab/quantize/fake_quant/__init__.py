@@ -9,6 +9,7 @@ from torch import Tensor
 
 from clinquant.core.affine import TensorSpec
 from clinquant.lab.quantize.fake_quant.dorefa import MOST_BITS, DoReFa
+from clinquant.lab.quantize.fake_quant.fixed_grid import FixedGrid
 from clinquant.lab.quantize.fake_quant.lsq import LSQ
 from clinquant.lab.quantize.fake_quant.lsq_plus import LSQPlus, three_sigma
 from clinquant.lab.quantize.fake_quant.minmax import MinMax, MovingMinMax
@@ -62,6 +63,7 @@ __all__ = [
     "WEIGHT_QUANTIZERS",
     "DoReFa",
     "FakeQuantizer",
+    "FixedGrid",
     "LSQPlus",
     "Method",
     "MinMax",

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from clinquant.core.graph import Network, Node
-from clinquant.lab.quantize.fake_quant import LSQ, PACT, LSQPlus
+from clinquant.lab.quantize.fake_quant import LSQ, PACT, FixedGrid, LSQPlus
 from clinquant.lab.quantize.fused.build import library
-from clinquant.lab.quantize.fused.operators import ABSENT, NARROW, OWN, Clip, Learner, activation, can_fuse, weights
+from clinquant.lab.quantize.fused.operators import ABSENT, NARROW, OWN, Clip, Known, activation, can_fuse, weights
 from clinquant.lab.quantize.fused.plan import Chain, chains
 
 
@@ -72,7 +72,7 @@ class FusedStep:
             for name in node.inputs:
                 if (key := module.narrow(name, node)) is not None:
                     self.copied.setdefault(name, key)
-        self.weighted = [name for name in sorted(module.inner) if _learns_weight_step(module.weight_quantizers[module.key(name)])]
+        self.weighted = [name for name in sorted(module.inner) if _known_weights(module.weight_quantizers[module.key(name)])]
 
     @staticmethod
     def of(module: Computed) -> FusedStep | None:
@@ -90,7 +90,7 @@ class FusedStep:
                 self.chain(module, self.chains[node.name], values, copies)
             elif node.name not in self.inside:
                 inputs = [self.read(module, name, node, values, copies) for name in node.inputs] or [x]
-                values[node.name] = module.written(node, module.compute(node, inputs, on_grid.get(node.name)))
+                values[node.name] = self.on_own_grid(module, node.name, module.compute(node, inputs, on_grid.get(node.name)))
         return module.answered(values)
 
     def read(self, module: Computed, name: str, reader: Node, values: dict[str, Tensor], copies: dict[tuple[str, str], Tensor]) -> Tensor:
@@ -102,13 +102,18 @@ class FusedStep:
             copies[name, key] = _quantized(values[name], module.activation_quantizers[key], learning=module.training)
         return copies[name, key]
 
+    def on_own_grid(self, module: Computed, name: str, value: Tensor) -> Tensor:
+        """A node's tensor on its own grid, where it has one."""
+        key = self.written.get(name)
+        return value if key is None else _quantized(value, module.activation_quantizers[key], learning=module.training)
+
     def weights(self, module: Computed) -> dict[str, Tensor]:
         """Inner layers' weights on their grids, in the type that autocast would give them."""
         half = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
-        layers: list[tuple[Tensor, LSQ]] = []
+        layers: list[tuple[Tensor, LSQ | FixedGrid]] = []
         for name in self.weighted:
             weight, quantizer = module.tensors(name)["weight"], module.weight_quantizers[module.key(name)]
-            assert isinstance(quantizer, LSQ)
+            assert isinstance(quantizer, LSQ | FixedGrid)
             if weight.device.type != "cpu":
                 return {}
             layers.append((weight, quantizer))
@@ -119,7 +124,7 @@ class FusedStep:
         last, x = chain.last, values[chain.source]
         own, narrow = self.written.get(last), self.copied.get(last)
         key = own or narrow
-        learner = _learner(module.activation_quantizers[key]) if key else None
+        learner = _known(module.activation_quantizers[key]) if key else None
         if not can_fuse(x) or not (chain.norm or learner):
             for node in chain.members:
                 values[node.name] = module.written(node, module.compute(node, [values[name] for name in node.inputs]))
@@ -138,18 +143,19 @@ class FusedStep:
 
 
 def _quantized(value: Tensor, quantizer: nn.Module, *, learning: bool) -> Tensor:
-    learner = _learner(quantizer)
+    learner = _known(quantizer)
     if learner is None or not can_fuse(value):
         return torch.as_tensor(quantizer(value))
     return torch.as_tensor(activation(value, None, None, Clip(), learner, OWN, learning=learning)[1])
 
 
-def _learner(quantizer: nn.Module) -> Learner | None:
+def _known(quantizer: nn.Module) -> Known | None:
     """An activation's quantizer, if the kernels know its formula and it has one step."""
-    kinds = (LSQ, LSQPlus, PACT)
+    kinds = (LSQ, LSQPlus, PACT, FixedGrid)
     known = isinstance(quantizer, kinds) and type(quantizer) in kinds and quantizer.axis is None and not quantizer.odd
     return quantizer if known else None  # type: ignore[return-value]
 
 
-def _learns_weight_step(quantizer: nn.Module) -> bool:
-    return type(quantizer) is LSQ and quantizer.axis == 0 and not quantizer.odd
+def _known_weights(quantizer: nn.Module) -> bool:
+    """Whether the kernels know the formula of a weight's quantizer."""
+    return isinstance(quantizer, LSQ | FixedGrid) and type(quantizer) in (LSQ, FixedGrid) and quantizer.axis == 0 and not quantizer.odd

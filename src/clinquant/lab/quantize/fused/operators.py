@@ -14,12 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clinquant.lab.quantize.fake_quant import LSQ, PACT, LSQPlus
+from clinquant.lab.quantize.fake_quant import LSQ, PACT, FixedGrid, LSQPlus
 from clinquant.lab.quantize.fake_quant.pact import SMALLEST
 from clinquant.lab.quantize.fused.build import library
 
 TYPES = (torch.float32, torch.bfloat16)
 Learner = LSQ | LSQPlus | PACT
+"""Activation quantizers whose step's gradient the kernels know."""
+Known = Learner | FixedGrid
 """Activation quantizers that the kernels know."""
 ABSENT, OWN, NARROW = 0, 1, 2
 """Where a quantizer stands: nowhere, on the output itself, on a narrow copy beside it."""
@@ -66,7 +68,7 @@ def activation(
     skip: Tensor | None,
     norm: nn.BatchNorm2d | None,
     clip: Clip,
-    quantizer: Learner | None,
+    quantizer: Known | None,
     where: int,
     *,
     learning: bool = True,
@@ -83,14 +85,14 @@ def activation(
         learning: the quantizer gets a gradient too, not `x` and `skip` alone.
     """
     gamma, beta = (norm.weight, norm.bias) if norm is not None else (None, None)
-    learnt: Tensor | None = None if quantizer is None else quantizer.level if isinstance(quantizer, PACT) else quantizer.log_scale
+    learnt = _learnt(quantizer)
     offset: Tensor | None = quantizer.offset if isinstance(quantizer, LSQPlus) else None
     if not learning:
         learnt, offset = (None if value is None else value.detach() for value in (learnt, offset))
     return _Activation.apply(x, skip, gamma, beta, learnt, offset, norm, clip, quantizer, where)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def weights(layers: Sequence[tuple[Tensor, LSQ]], dtype: torch.dtype) -> list[Tensor]:
+def weights(layers: Sequence[tuple[Tensor, LSQ | FixedGrid]], dtype: torch.dtype) -> list[Tensor]:
     """Every layer's float32 weight on the grid of its quantizer (one step for each of the first axis), as `dtype`."""
     values = [weight for weight, _ in layers]
     steps = [quantizer.scale for _, quantizer in layers]
@@ -109,7 +111,7 @@ class _Activation(torch.autograd.Function):
         offset: Tensor | None,
         norm: nn.BatchNorm2d | None,
         clip: Clip,
-        quantizer: Learner | None,
+        quantizer: Known | None,
         where: int,
     ) -> tuple[Tensor | None, Tensor | None]:
         job = _Job(channels=x.shape[1], rows=x.numel() // x.shape[1], x=x.data_ptr(), threads=torch.get_num_threads(), quantized=where)
@@ -213,7 +215,14 @@ def _constants(norm: nn.BatchNorm2d) -> Tensor:
     return torch.stack([factor, norm.bias.detach() - norm.running_mean * factor, norm.running_mean, inverse])
 
 
-def _grid(job: _Job, quantizer: Learner) -> None:
+def _learnt(quantizer: Known | None) -> Tensor | None:
+    """What a quantizer's step is learnt by."""
+    if quantizer is None or isinstance(quantizer, FixedGrid):
+        return None
+    return quantizer.level if isinstance(quantizer, PACT) else quantizer.log_scale
+
+
+def _grid(job: _Job, quantizer: Known) -> None:
     job.low, job.high, job.lsq, job.step = quantizer.low, quantizer.high, not isinstance(quantizer, PACT), float(quantizer.scale.detach())
     if isinstance(quantizer, LSQPlus):
         job.low, job.learns_offset = -float(quantizer.zero.detach()), True

@@ -147,8 +147,8 @@ def plan_learning(
 
 
 def plan_settling(plan: TrainingPlan, learning: Learning) -> TrainingPlan | None:
-    """The plan of `Settle` after `plan`: float32, since bfloat16 rounds more coarsely than 8-bit grids do."""
+    """The plan of `Settle` after `plan`."""
     epochs = math.ceil(plan.epochs * learning.settling)
     if not epochs:
         return None
-    return replace(plan, epochs=epochs, patience=epochs, rate=learning.settling_rate, precision="float32")
+    return replace(plan, epochs=epochs, patience=epochs, rate=learning.settling_rate)

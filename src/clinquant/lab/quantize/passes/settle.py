@@ -26,7 +26,7 @@ class Settle:
 
     In quantization-aware training batch norm is live and 8-bit edges are not rounded, to be quick. At 2 bits that is another network: an
     activation that falls on the other side of a threshold moves by half its range, and layer by layer such changes multiply. This pass
-    trains the network that is exported. It computes in float32.
+    trains the network that is exported. Its forward is float32; where the plan says bfloat16, gradients of convolutions are that.
 
     Attributes:
         train, tune: uint8 pixels [n, s, s, 3] and labels [n]; tune is looked at, and chooses nothing.
