@@ -90,10 +90,10 @@ def add(rows: Rows, case: Case, bits: str, way: str) -> None:
 
 def trained(data: Path, runs: Path, name: str, arch: str, seed: int) -> None:
     """Trains a network that no other benchmark needs."""
-    run = Run(run_directory(runs, name, arch, seed), Silent())
+    run, options = Run(run_directory(runs, name, arch, seed), Silent()), replace(options_of(data, name, arch, seed), size=28)
     with run.locked():
-        prepare(run, options_of(data, name, arch, seed))
-        run_train(run, options_of(data, name, arch, seed))
+        prepare(run, options)
+        run_train(run, options)
 
 
 def main() -> None:

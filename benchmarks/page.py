@@ -149,8 +149,16 @@ SECTIONS: tuple[tuple[str, str, str, Callable[[list[Row]], str]], ...] = (
     (
         "exactness",
         "The simulation and the file",
-        "Codes that differ between the exact simulation in torch and ONNX Runtime, of every tensor, over real images.",
-        plain("architecture", "bits", "size", "images", "tensors", "values", "differing"),
+        "Codes that differ between the exact simulation in torch and ONNX Runtime, of every tensor, over real images; and between the "
+        "runtime and the numpy reference, over as many of them as are named.",
+        plain("architecture", "bits", "size", "images", "values", "differing", "reference_images", "differing_from_reference"),
+    ),
+    (
+        "random_networks",
+        "Networks that nobody chose",
+        "Drawn at random from all operators that have an integer form: codes that ONNX Runtime and the simulation have otherwise than the "
+        "numpy reference.",
+        plain("bits", "target", "networks", "refused", "values", "runtime", "simulation"),
     ),
     (
         "targets",

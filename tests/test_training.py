@@ -28,7 +28,9 @@ from clinquant.lab.checkpoint import NAME
 from clinquant.lab.classifier import Classifier
 from clinquant.lab.depthwise import DepthwiseBackwardInFloat32
 from clinquant.lab.fit import fit
+from clinquant.lab.options import BuildOptions
 from clinquant.lab.plan import balanced_weights, plan_training
+from clinquant.lab.planning import size_warning
 from clinquant.lab.train import choose_architecture, estimate_seconds, initial_module, train
 from small_training import digest, run, small_plan, spots
 
@@ -223,3 +225,12 @@ def test_the_architecture_is_chosen_by_the_images_size(folder_study: tuple[Study
     large = replace(study, cases=tuple(replace(case, width=1000, height=700) for case in study.cases))
     assert choose_architecture(large, "auto", None)[0] == "efficientnet_lite0"
     assert choose_architecture(large, "auto", 160)[1].size == 160
+
+
+def test_pictures_that_a_network_would_enlarge_are_told(folder_study: tuple[Study, Split]) -> None:
+    study, _ = folder_study
+    options = BuildOptions(data="x", arch="package:function")
+    (sentence,) = size_warning(study, 224, options)
+    assert "30 px" in sentence and "--size 32" in sentence and "49 times" in sentence, sentence
+    assert not size_warning(study, 32, options) and not size_warning(study, 224, replace(options, size=224))
+    assert not size_warning(study, 224, replace(options, arch="auto"))

@@ -23,7 +23,7 @@ from clinquant.lab.prove import units_by_class
 from clinquant.lab.quantize.lint import lint
 from clinquant.lab.rehearsal import rehearse
 from clinquant.lab.run import Narrator
-from clinquant.lab.train import choose_architecture, estimate_seconds, initial_module
+from clinquant.lab.train import choose_architecture, estimate_seconds, initial_module, usual_side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,13 @@ def make_plan(study: Study, audit: Audit, split: Split, options: BuildOptions, c
         training_seconds=round(estimate_seconds(module, training, images["train"], len(choosing_half(split)), objectives_of(options)), 1),
         disk_bytes=pixels + 40 * sum(parameter.numel() for parameter in module.parameters()),
         power=decidable(units_by_class(study, split.test, split.units), options.margin, study.positive),
-        warnings=(*audit.warnings, *split.warnings, *threshold_warning(study, split, options.threshold), *map(str, known)),
+        warnings=(
+            *audit.warnings,
+            *split.warnings,
+            *threshold_warning(study, split, options.threshold),
+            *size_warning(study, preprocess.size, options),
+            *map(str, known),
+        ),
     )
 
 
@@ -93,6 +99,16 @@ def threshold_warning(study: Study, split: Split, rule: str) -> tuple[str, ...]:
     if study.positive is None or rule == "argmax" or len(set(study.labels(split.tune).tolist())) > 1:
         return ()
     return (f"No threshold can be chosen by {rule}, for tune has cases of one class only: the likelier class decides.",)
+
+
+def size_warning(study: Study, size: int, options: BuildOptions) -> tuple[str, ...]:
+    """A sentence where a network's own size, which nobody asked for, is twice that of the pictures or more."""
+    side = usual_side(study)
+    if options.size is not None or options.arch == "auto" or size < 2 * side:
+        return ()
+    native = max(4 * round(side / 4), 4)
+    times = round((size / native) ** 2)
+    return (f"Pictures of {side:.0f} px are enlarged to {size}: --size {native}, where the network takes it, is {times} times less work.",)
 
 
 def _refuse_unseen(study: Study, labels: NDArray[np.int64]) -> None:

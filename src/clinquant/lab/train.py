@@ -128,11 +128,16 @@ def choose_architecture(study: Study, arch: str, size: int | None) -> tuple[str,
     """
     if arch != "auto":
         return arch, find_architecture(arch).preprocess(size)
-    side = statistics.median(max(case.width, case.height) for case in study.cases)
+    side = usual_side(study)
     if side > 64:
         return "efficientnet_lite0", find_architecture("efficientnet_lite0").preprocess(size)
     native = min(max(4 * round(side / 4), 28), 64)
     return "resnet18_28", find_architecture("resnet18_28").preprocess(size or native)
+
+
+def usual_side(study: Study) -> float:
+    """The median longer side of the pictures, in pixels."""
+    return statistics.median(max(case.width, case.height) for case in study.cases)
 
 
 def initial_module(architecture: Architecture, classes: int, weights: str | None, seed: int) -> tuple[nn.Module, str]:
