@@ -214,10 +214,10 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(folder: Path) -> None:
 
 
 def test_progress_tells_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([0.0, 5.0, 15.0, 20.0])
+    clock = iter([0.0, 5.0, 15.0, 20.0, 40.0])
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     with progress("train") as tick:
-        for done in (1, 3, 4):
+        for done in (1, 3, 4, 4):  # the end is told once
             tick(done, 4)
     assert capsys.readouterr().err.splitlines() == ["train: 3/4, 5 s left", "train: 4/4, 0 s left"]
     with progress("train", quiet=True) as tick:

@@ -41,12 +41,13 @@ class _Lines:
 
     def __init__(self, label: str) -> None:
         self._label, self._start = label, time.monotonic()
-        self._told = self._start
+        self._told, self._last = self._start, (0, 0)
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if now - self._told < self.EVERY_SECONDS and not (done == total and self._told > self._start):
+        ended = done == total and self._told > self._start
+        if self._last == (done, total) or (now - self._told < self.EVERY_SECONDS and not ended):
             return
-        self._told = now
+        self._told, self._last = now, (done, total)
         left = (now - self._start) * (total - done) / max(done, 1)
         print(f"{self._label}: {done}/{total}, {left:.0f} s left", file=sys.stderr, flush=True)
