@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -64,7 +65,11 @@ class Settled(nn.Module):
         for node in network:
             for role, array in node.params.items() if node.name not in weights else ():
                 self.register_buffer(child_name(f"{node.name}/{role}"), torch.tensor(array))
-        self.fused = FusedStep.of(self)
+
+    @cached_property
+    def fused(self) -> FusedStep | None:
+        """The plan of a training step on the kernels, which are compiled when it is first asked for."""
+        return FusedStep.of(self)
 
     @property
     def arithmetic(self) -> str:
@@ -75,7 +80,7 @@ class Settled(nn.Module):
         """Logits [n, k] of normalised images [n, 3, s, s]."""
         half = torch.is_autocast_enabled(x.device.type) and torch.get_autocast_dtype(x.device.type) == torch.bfloat16
         with torch.autocast(x.device.type, enabled=False), ConvolutionBackwardInBfloat16() if half else nullcontext():
-            return self.fused(self, x) if self.fused is not None and self.training else self.plain(x)
+            return self.fused(self, x) if self.training and self.fused is not None else self.plain(x)
 
     def plain(self, x: Tensor) -> Tensor:
         """`forward` by torch's own operators."""
