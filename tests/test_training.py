@@ -148,6 +148,8 @@ def test_depthwise_gradients_are_those_of_float32(kernel: int, stride: int, padd
     with torch.autocast("cpu", torch.bfloat16), DepthwiseBackwardInFloat32():
         out = conv(x)
     assert out.dtype == torch.bfloat16
+    with DepthwiseBackwardInFloat32():
+        assert conv(x).dtype == torch.float32
     out.float().square().mean().backward()
     for found, true in zip((x.grad, conv.weight.grad), expected, strict=True):
         assert float((found - true).norm() / true.norm()) < 0.01

@@ -20,7 +20,7 @@ class DepthwiseBackwardInFloat32(TorchFunctionMode):
     """Within it, bfloat16 autocast of such depthwise convolutions computes their gradients in float32."""
 
     def __torch_function__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
-        if func is torch.conv2d and not kwargs and len(args) == 7 and _is_slow(*args):
+        if func is torch.conv2d and not kwargs and len(args) == 7 and torch.is_autocast_enabled("cpu") and _is_slow(*args):
             x, weight, _, stride, padding, _, _ = args
             return _Depthwise.apply(x, weight, stride, padding)  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
