@@ -15,7 +15,7 @@ PLAIN = 7
 
 
 class ConvolutionBackwardInBfloat16(TorchFunctionMode):
-    """Within it, float32 convolutions of one group compute their gradients in bfloat16; those of depthwise ones stay (see `lab.depthwise`)."""
+    """Within it, float32 convolutions of one group compute their gradients in bfloat16; depthwise ones do not (`lab.depthwise`)."""
 
     def __torch_function__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         if func is torch.conv2d and not kwargs and len(args) == PLAIN and args[-1] == 1 and torch.is_grad_enabled():
