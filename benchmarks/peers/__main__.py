@@ -22,7 +22,7 @@ from benchmarks.rows import Rows
 from clinquant.core.artifact import write_text
 
 KEY = ("set", "arch", "seed", "tool", "bits", "mode")
-TRAINED = {("pneumoniamnist_rebuilt", "resnet18_28", 0)}
+TRAINED = {("pneumoniamnist_rebuilt", "resnet18_28", 0), ("kermany_cxr_224", "efficientnet_lite0", 0)}
 """Baselines beside ResNet-20 that toolkits train on."""
 Pair = tuple[str, str]
 
