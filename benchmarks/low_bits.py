@@ -15,7 +15,6 @@ from pathlib import Path
 
 from benchmarks.floats import SMALL
 from benchmarks.peers.case import Case
-from benchmarks.peers.training import labelled
 from benchmarks.rows import Rows, paired
 
 from clinquant.data.split import choosing_half
@@ -50,7 +49,7 @@ WAYS = (
 
 def float_on(case: Case, file: Path) -> Path:
     """The control: the float network trained on for the epochs that quantization-aware training has."""
-    classifier, (train, tune) = case.classifier, (labelled(case, ids) for ids in (case.split.train, case.split.tune))
+    classifier, (train, tune) = case.classifier, (case.labelled(ids) for ids in (case.split.train, case.split.tune))
     plan = plan_learning(train[1], len(classifier.card.classes), classifier.card.preprocess, case.seed, Learning())
     module = case.module
     module.load_state_dict(fit(module, train, tune, plan, file.with_suffix("")).state)
@@ -62,7 +61,7 @@ def begun(case: Case, bits: str, calibration: Calibration) -> Model:
     model = begin(case.classifier, bits)
     if bits not in MIXED:
         return model
-    pixels, labels = labelled(case, choosing_half(case.split))
+    pixels, labels = case.labelled(choosing_half(case.split))
     tuned_on = TunedOn(pixels=pixels, labels=labels, logits=case.float_tune)
     asked = BuildOptions(data="", bits=bits)
     return replace(model, widths=mix(model, calibration, tuned_on, asked, case.folder / bits, "benchmark", lambda done, of: None).widths)
@@ -75,7 +74,7 @@ def made(case: Case, bits: str, recipe: str, file: Path) -> Path:
     calibration = Calibration(pixels=case.pixels(case.split.calibration), preprocess=case.classifier.card.preprocess)
     passes = RECIPES.get(recipe)
     if passes is None:
-        train, tune = (labelled(case, ids) for ids in (case.split.train, case.split.tune))
+        train, tune = (case.labelled(ids) for ids in (case.split.train, case.split.tune))
         fine_tune = FineTune(train=train, tune=tune, folder=file.with_suffix(""), method=recipe, seed=case.seed)
         passes = (*before_training(recipe), fine_tune)
     model = run_recipes(begun(case, bits, calibration), calibration, {recipe: passes})[recipe]

@@ -70,7 +70,7 @@ class RandomNetwork(nn.Module):
         self.steps: list[tuple[str, tuple[int, ...]]] = []
         self.operators = nn.ModuleList()
         self.shapes: list[Shape] = [(3, self.size)]
-        parts = (self._layer, self._layer, self._skip, self._skip, self._joined, self._pooled, self._excited, self._scaled)
+        parts = (self._layer, self._layer, self._skip, self._skip, self._spread, self._joined, self._pooled, self._excited, self._scaled)
         last = self._layer(0)
         for _ in range(self.draw.randint(2, 6)):
             last = self.draw.choice(parts)(last)
@@ -85,7 +85,8 @@ class RandomNetwork(nn.Module):
         for (kind, sources), operator in zip(self.steps, self.operators, strict=True):
             read = [values[source] for source in sources]
             values.append(JOINS[kind](read) if kind in JOINS else operator(read[0]))
-        return torch.as_tensor(self.head(values[self.last].mean((2, 3))))
+        logits: Tensor = self.head(values[self.last].mean((2, 3)))
+        return logits
 
     def _put(self, kind: str, sources: tuple[int, ...], shape: Shape, operator: nn.Module | None = None) -> int:
         self.steps.append((kind, sources))
@@ -120,6 +121,18 @@ class RandomNetwork(nn.Module):
         channels = self.shapes[source][0]
         before = self._activated(self._convolved(source, channels)) if self.draw.random() < 0.5 else source
         total = self._put("sum", (source, self._convolved(before, channels)), self.shapes[source])
+        return self._activated(total) if self.draw.random() < 0.6 else total
+
+    def _spread(self, source: int) -> int:
+        """A sum with one value a channel, or with one map for all channels."""
+        channels, side = self.shapes[source]
+        pooled = self.draw.random() < 0.5
+        layers: tuple[nn.Module, ...] = (
+            (nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, channels, 1)) if pooled else (nn.Conv2d(channels, 1, 3, padding=1),)
+        )
+        other = self._put("one", (source,), (channels, 1) if pooled else (1, side), nn.Sequential(*layers))
+        order = (source, other) if self.draw.random() < 0.5 else (other, source)
+        total = self._put("sum", order, self.shapes[source])
         return self._activated(total) if self.draw.random() < 0.6 else total
 
     def _joined(self, source: int) -> int:
@@ -199,13 +212,14 @@ def random_model(classifier: Classifier, bits: str, target: Target, seed: int) -
 
 
 def difference(model: Model, folder: Path) -> tuple[int, int, int]:
-    """Codes in all, and how many of them the runtime and the simulation have otherwise than the reference."""
+    """Values compared, and how many of them the runtime and the simulation have otherwise than the reference."""
     program, seen = lower(model.quantized("random")), dict[str, NDArray[Any]]()
     pixels = pictures(program.size, IMAGES, 2)
     expected = execute(program, pixels)
     answered = Runtime(program, folder / "model.onnx").tensors(pixels)
     Simulation(program).batch(pixels, lambda name, value: seen.__setitem__(name, value.numpy()))
-    return sum(value.size for value in expected.values()), differing(answered, expected), differing(seen, expected)
+    compared, of_runtime = differing(answered, expected, program)
+    return compared, of_runtime, differing(seen, expected, program)[1]
 
 
 def row(bits: str, target: Target, networks: int) -> dict[str, Any]:

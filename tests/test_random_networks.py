@@ -17,8 +17,10 @@ from clinquant.lab.quantize.execute import normalised
 from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.settled import Settled
 from clinquant.lab.quantize.target import PORTABLE
+from test_settle import assert_near, one_step
 
-SEEDS = range(1000, 1016)
+SEEDS = [seed for seed in range(1000, 1017) if seed != 1014]
+"""A tensor of 1014 is 0 on all pictures, which is refused."""
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -29,7 +31,7 @@ def test_every_code_is_the_same(seed: int, tmp_path: Path) -> None:
     assert values > 10_000 and (runtime, simulation) == (0, 0)
 
 
-@pytest.mark.parametrize("seed", SEEDS[::3])
+@pytest.mark.parametrize("seed", SEEDS[: len(ALL)])
 def test_kernels_train_on_as_plain_torch_does(seed: int) -> None:
     """Logits of the network as deployed are the same bits; gradients agree within 1e-4 in norm."""
     source = random_classifier(seed)
@@ -40,15 +42,10 @@ def test_kernels_train_on_as_plain_torch_does(seed: int) -> None:
     seen = []
     for fused in (module.fused, None):
         module.fused = fused
-        module.zero_grad()
-        logits = module(x)
-        (logits * torch.arange(1.0, 4.0)).sum().backward()
-        seen.append((logits.detach(), {name: tensor.grad.clone() for name, tensor in module.named_parameters() if tensor.grad is not None}))
+        seen.append(one_step(module, x))
     (found, gradients), (expected, plain) = seen
     assert torch.equal(found, expected) and gradients.keys() == plain.keys()
-    largest = max(float(gradient.norm()) for gradient in plain.values())
-    for name, gradient in plain.items():
-        assert float((gradients[name] - gradient).norm()) <= 1e-4 * float(gradient.norm()) + 1e-6 * largest, name
+    assert_near(gradients, plain)
 
 
 def test_one_changed_weight_is_seen(tmp_path: Path) -> None:
@@ -59,4 +56,5 @@ def test_one_changed_weight_is_seen(tmp_path: Path) -> None:
     weight.flat[np.abs(weight).argmax()] //= 2
     other = replace(program, operators=tuple(replace(o, weight=weight) if o is first else o for o in program.operators))
     pixels = pictures(program.size, 4, 2)
-    assert differing(Runtime(other, tmp_path / "other.onnx").tensors(pixels), execute(program, pixels)) > 0
+    compared, unequal = differing(Runtime(other, tmp_path / "other.onnx").tensors(pixels), execute(program, pixels), program)
+    assert 0 < unequal < compared

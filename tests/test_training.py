@@ -235,4 +235,4 @@ def test_pictures_that_a_network_would_enlarge_are_told(folder_study: tuple[Stud
     (sentence,) = size_warning(study, 224, options)
     assert "30 px" in sentence and "--size 32" in sentence and "49 times" in sentence, sentence
     assert not size_warning(study, 32, options) and not size_warning(study, 224, replace(options, size=224))
-    assert not size_warning(study, 224, replace(options, arch="auto"))
+    assert size_warning(study, 224, replace(options, arch="auto")) == (sentence,)

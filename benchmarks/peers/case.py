@@ -76,6 +76,10 @@ class Case:
             Pixels(self.study), ids, self.classifier.card.preprocess, cache=self.work / "pixels", key=sha256_json(self.study)
         )
 
+    def labelled(self, ids: tuple[str, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Pixels and labels."""
+        return self.pixels(ids), self.study.labels(ids)
+
     def images(self, ids: tuple[str, ...]) -> NDArray[np.float32]:
         """The pixels normalised, float32 [n, 3, s, s]."""
         return np.asarray(normalised(self.pixels(ids), self.classifier.card.preprocess).numpy(), np.float32)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from benchmarks.peers.case import Case
 from benchmarks.peers.tool import Deployed, Images, best_on_tune
-from benchmarks.peers.training import labelled
 from numpy.typing import NDArray
 
 from clinquant.edge.runtimes.onnxruntime import OnnxRuntimeSession
@@ -33,7 +32,7 @@ def best(case: Case, bits: str) -> Deployed:
 def trained(case: Case, bits: str) -> Deployed:
     """Quantization-aware training as `--recipe lsq` does it, exported as learnt."""
     calibration = Calibration(pixels=case.pixels(case.split.calibration), preprocess=case.classifier.card.preprocess)
-    train, tune = (labelled(case, ids) for ids in (case.split.train, case.split.tune))
+    train, tune = (case.labelled(ids) for ids in (case.split.train, case.split.tune))
     learn = FineTune(train=train, tune=tune, folder=case.folder / f"clinquant-{bits}-lsq", seed=case.seed)
     model = run_recipes(begin(case.classifier, bits), calibration, {"lsq": (*before_training("lsq"), learn)})["lsq"]
     file = export_integer(lower(model.quantized("lsq")), case.folder / f"clinquant-{bits}-lsq.onnx")

@@ -79,14 +79,14 @@ def change(metric: str) -> Callable[[Row], float | None]:
 
 
 def means(rows: list[Row]) -> str:
-    """A line a toolkit: means over the baselines that all toolkits here answered for, or over its own where there is none such."""
+    """A line a toolkit: means over the baselines that all toolkits here answered for; none where there is none such."""
     lines = [
         "| toolkit | baselines | AUC | accuracy | agreement | worst agreement | bytes of float | runtime |",
         "| --- | --: | --: | --: | --: | --: | --: | --- |",
     ]
     whole = by_tool(row for row in rows if not row.get("failed"))
     common = set.intersection(*({cell(row) for row in found} for found in whole.values())) if whole else set()
-    answered = {tool: [row for row in found if cell(row) in common] or found for tool, found in whole.items()}
+    answered = {tool: [row for row in found if cell(row) in common] for tool, found in whole.items()} if common else {}
     for tool, found in sorted(answered.items(), key=lambda item: -mean(item[1], lambda row: number(row, "agreement"))):
         figures = [f"{mean(found, change('auc')):+.4f}", f"{mean(found, change('accuracy')):+.4f}"]
         agreements = [number(row, "agreement") or 0.0 for row in found]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 from benchmarks.peers.case import Case
-from numpy.typing import NDArray
 from torch import nn
 
 from clinquant.data.split import choosing_half
@@ -22,7 +20,7 @@ def trained_on(case: Case, module: nn.Module, folder: str) -> nn.Module:
 
     As many epochs, the same rate, batches, views and teacher as ours; in float32, as not every toolkit's quantizers compute in bfloat16.
     """
-    train, tune = (labelled(case, ids) for ids in (case.split.train, choosing_half(case.split)))
+    train, tune = (case.labelled(ids) for ids in (case.split.train, choosing_half(case.split)))
     learning, preprocess = Learning(), case.classifier.card.preprocess
     plan = plan_learning(train[1], len(case.classifier.card.classes), preprocess, case.seed, learning)
     guide = LearningGuide(learning=learning, teacher=Teacher(trace(case.module)), keeps_last=True)
@@ -30,8 +28,3 @@ def trained_on(case: Case, module: nn.Module, folder: str) -> nn.Module:
     module.load_state_dict(fitted.state)
     reestimate_norms(module, train[0], preprocess, plan.augment, seed=case.seed)
     return module
-
-
-def labelled(case: Case, ids: tuple[str, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Pixels and labels."""
-    return case.pixels(ids), case.study.labels(ids)

@@ -92,7 +92,7 @@ def add(operator: Add, inputs: list[Codes], grids: list[QParams], out: QParams) 
     Runtimes compute it in float32 or in integers, each in its own order; the scales keep every sum away from halves, so that all round
     alike.
     """
-    total = np.full(inputs[0].shape, float(out.zero_point))
+    total = np.full(np.broadcast_shapes(*(codes.shape for codes in inputs)), float(out.zero_point))
     for codes, grid in zip(inputs, grids, strict=True):
         total += (codes.astype(np.float64) - int(grid.zero_point)) * float(np.float32(grid.scale / out.scale))
     return to_codes(total, 0, *BYTE).astype(np.uint8)

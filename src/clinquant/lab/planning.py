@@ -104,7 +104,7 @@ def threshold_warning(study: Study, split: Split, rule: str) -> tuple[str, ...]:
 def size_warning(study: Study, size: int, options: BuildOptions) -> tuple[str, ...]:
     """A sentence where a network's own size, which nobody asked for, is twice that of the pictures or more."""
     side = usual_side(study)
-    if options.size is not None or options.arch == "auto" or size < 2 * side:
+    if options.size is not None or size < 2 * side:
         return ()
     native = max(4 * round(side / 4), 4)
     times = round((size / native) ** 2)

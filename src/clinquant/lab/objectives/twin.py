@@ -30,13 +30,15 @@ class Twin(nn.Module):
     """
 
     inner: Set[str] = frozenset()
+    norms: Mapping[str, nn.BatchNorm2d]
 
     def __init__(self, module: nn.Module, network: Network) -> None:
         super().__init__()
         self.module, self.network = module, network
         self.dropped = {name for name, layer in module.named_modules() if isinstance(layer, nn.modules.dropout._DropoutNd)}
         self.weight_quantizers, self.activation_quantizers = nn.ModuleDict(), nn.ModuleDict()
-        self.write_points: dict[str, str] = {}
+        self.write_points: Mapping[str, str] = {}
+        self.norms = {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.BatchNorm2d)}
         self.fused = FusedStep(self)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -50,16 +52,6 @@ class Twin(nn.Module):
 
     def narrow(self, name: str, reader: Node) -> None:
         """Nothing is quantized."""
-
-    def written(self, node: Node, value: Tensor) -> Tensor:
-        """Nothing is quantized."""
-        return value
-
-    def norm(self, name: str) -> nn.BatchNorm2d:
-        """The batch norm that a node is."""
-        found = self.module.get_submodule(name)
-        assert isinstance(found, nn.BatchNorm2d)
-        return found
 
     def tensors(self, name: str) -> dict[str, Tensor]:
         """Role -> tensor of a convolution or a linear layer."""

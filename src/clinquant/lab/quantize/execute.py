@@ -58,12 +58,15 @@ def standardised(images: torch.Tensor, preprocess: Preprocess) -> torch.Tensor:
 Params = Mapping[str, torch.Tensor]
 
 
+def padded(x: torch.Tensor, pads: tuple[int, int, int, int]) -> tuple[torch.Tensor, tuple[int, int]]:
+    """`x`, and the padding (y, x) left to the operator: none where `pads` (top, left, bottom, right) differ between sides."""
+    top, left, bottom, right = pads
+    return (x, (top, left)) if (top, left) == (bottom, right) else (F.pad(x, (left, right, top, bottom)), (0, 0))
+
+
 def _conv(node: Node, inputs: list[torch.Tensor], params: Params) -> torch.Tensor:
-    top, left, bottom, right = node.attributes["pads"]
-    x, padding = inputs[0], (top, left)
-    if (top, left) != (bottom, right):
-        x, padding = F.pad(x, (left, right, top, bottom)), (0, 0)
     a = node.attributes
+    x, padding = padded(inputs[0], a["pads"])
     return F.conv2d(x, params["weight"], params.get("bias"), a["stride"], padding, a["dilation"], a["groups"])
 
 

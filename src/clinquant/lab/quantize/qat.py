@@ -21,14 +21,13 @@ from clinquant.lab.augment import Augment, augment
 from clinquant.lab.quantize.execute import RULES, standardised
 from clinquant.lab.quantize.fake_quant import ACTIVATION_QUANTIZERS, LSQ, METHODS, WEIGHT_QUANTIZERS, FakeQuantizer
 from clinquant.lab.quantize.fold import fold_batch_norm
-from clinquant.lab.quantize.fused.build import arithmetic
-from clinquant.lab.quantize.fused.execute import FusedStep
+from clinquant.lab.quantize.gridded import Gridded
 from clinquant.lab.quantize.grids import grid_of, watch_points
 from clinquant.lab.quantize.model import Model
 from clinquant.lab.quantize.naming import child_name
 from clinquant.lab.quantize.oscillation import Oscillation
 from clinquant.lab.quantize.quantized import Trained
-from clinquant.lab.quantize.widths import WHOLE, inner_layers, narrow_name
+from clinquant.lab.quantize.widths import WHOLE, inner_layers
 
 BINDING = ("add", "mul", "sigmoid", "hard_sigmoid")
 """Operators whose grids are settled together when a network is put on grids."""
@@ -41,7 +40,7 @@ NORM_IMAGES = 1024
 """Training images that batch norm statistics are taken from anew."""
 
 
-class FakeQuantized(nn.Module):
+class FakeQuantized(Gridded):
     """A network with batch norm, its inner layers' weights and what they read on learnt grids, all else as in float.
 
     Grids of 8 bits that sums or products bind (`free_grids`) stay float, and are found anew from the trained network.
@@ -66,6 +65,8 @@ class FakeQuantized(nn.Module):
         self.inner: Set[str] = inner_layers(network)
         self.widths = start.widths
         self.params = nn.ModuleDict({child_name(node.name): _params(node) for node in network if node.params})
+        held = {node.name: self.params[child_name(node.name)] for node in network if node.params}
+        self.norms = {name: norm for name, norm in held.items() if isinstance(norm, nn.BatchNorm2d)}
         self.weight_quantizers, self.activation_quantizers = nn.ModuleDict(), nn.ModuleDict()
         self.oscillations = nn.ModuleDict()
         folded = start.network
@@ -85,22 +86,11 @@ class FakeQuantized(nn.Module):
         grids = grid_of(bare)
         self.grids = {node.name: grids.get(node.inputs[0] if node.op == "batch_norm" else node.name, node.name) for node in network}
         self.write_points = {norm_after.get(name, name): child_name(grid) for name, grid in watch_points(bare).items()}
-        self.fused = FusedStep.of(self)
-
-    @property
-    def arithmetic(self) -> str:
-        """What computes a training step: its last bits depend on it, so that it belongs to a run's key."""
-        return arithmetic()
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [n, k] of normalised images [n, 3, s, s]."""
-        if self.fused is not None and (self.training or (x.requires_grad and torch.is_grad_enabled())):
-            return self.fused(self, x)
-        values: dict[str, Tensor] = {}
-        for node in self.network:
-            inputs = [self.read(values, name, node) for name in node.inputs] or [x]
-            values[node.name] = self.written(node, self.compute(node, inputs))
-        return self.answered(values)
+        learns = self.training or (x.requires_grad and torch.is_grad_enabled())
+        return self.fused(self, x) if learns and self.fused is not None else self.plain(x)
 
     def answered(self, values: Mapping[str, Tensor]) -> Tensor:
         """The logits among all tensors; the feature map is kept where that was asked."""
@@ -113,21 +103,10 @@ class FakeQuantized(nn.Module):
         assert self.classifier is not None
         return torch.as_tensor(self.params[child_name(self.classifier[1].name)]["weight"])  # type: ignore[index]
 
-    def written(self, node: Node, value: Tensor) -> Tensor:
-        """The node's tensor on its own grid, where that is narrow."""
-        grid = self.write_points.get(node.name, "")
-        return torch.as_tensor(self.activation_quantizers[grid](value)) if grid in self.activation_quantizers else value
-
     def learnt_weights(self) -> dict[str, tuple[Tensor, LSQ]]:
         """Key -> weight and quantizer of every layer whose weight learns its step."""
         found = {key: quantizer for key, quantizer in self.weight_quantizers.items() if isinstance(quantizer, LSQ)}
         return {key: (self.params[key]["weight"], quantizer) for key, quantizer in found.items()}  # type: ignore[index]
-
-    def norm(self, name: str) -> nn.BatchNorm2d:
-        """The batch norm that a node is."""
-        found = self.params[child_name(name)]
-        assert isinstance(found, nn.BatchNorm2d)
-        return found
 
     def tensors(self, name: str) -> dict[str, Tensor]:
         """Role -> tensor of a node that is no batch norm."""
@@ -144,21 +123,6 @@ class FakeQuantized(nn.Module):
         if node.name in self.inner:
             params["weight"] = self.weight_quantizers[child_name(node.name)](params["weight"]) if weight is None else weight
         return RULES[node.op](node, inputs, params)
-
-    def read(self, values: Mapping[str, Tensor], name: str, reader: Node) -> Tensor:
-        """A tensor as `reader` sees it: layers of fewer bits see the narrow copy where there is one."""
-        narrow = self.narrow(name, reader)
-        return values[name] if narrow is None else torch.as_tensor(self.activation_quantizers[narrow](values[name]))
-
-    def narrow(self, name: str, reader: Node) -> str | None:
-        """Key of the quantizer of the copy of a tensor that `reader` sees, where it sees a copy."""
-        key = child_name(narrow_name(self.grids[name], self.widths.read_by(reader.name)))
-        return key if key in self.activation_quantizers else None
-
-    @staticmethod
-    def key(name: str) -> str:
-        """A node's name as torch takes it for a module."""
-        return child_name(name)
 
 
 def with_rounding(network: Network, start: Model) -> Network:

@@ -153,7 +153,7 @@ def add(operator: Add, grids: list[QParams], out: QParams) -> Rule:
     zeros = [int(grid.zero_point) for grid in grids]
 
     def run(inputs: list[Tensor]) -> Tensor:
-        total = torch.full_like(inputs[0], float(out.zero_point), dtype=torch.float64)
+        total = torch.full_like(inputs[0] + inputs[1], float(out.zero_point), dtype=torch.float64)
         for codes, zero, ratio in zip(inputs, zeros, ratios, strict=True):
             total.add_(codes - zero, alpha=ratio)
         return affine.rounded(total).float()

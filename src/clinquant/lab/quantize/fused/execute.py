@@ -23,18 +23,20 @@ class Computed(Protocol):
     """What the step asks of a network: its nodes, its tensors, and its own rules.
 
     Attributes:
-        network: batch norm apart.
+        network: batch norm apart where it is live.
         inner: names of the nodes whose weights are on grids.
+        norms: node -> the batch norm that it is.
         weight_quantizers, activation_quantizers: key -> quantizer.
-        write_points: node -> key of the quantizer of its output.
+        write_points: node -> key of the quantizer of its output, which is there where that is rounded.
         training: the mode.
     """
 
     network: Network
     inner: Set[str]
+    norms: Mapping[str, nn.BatchNorm2d]
     weight_quantizers: nn.ModuleDict
     activation_quantizers: nn.ModuleDict
-    write_points: dict[str, str]
+    write_points: Mapping[str, str]
     training: bool
 
     @staticmethod
@@ -44,17 +46,11 @@ class Computed(Protocol):
     def narrow(self, name: str, reader: Node) -> str | None:
         """Key of the quantizer of the copy of a tensor that `reader` sees, where it sees a copy."""
 
-    def norm(self, name: str) -> nn.BatchNorm2d:
-        """The batch norm that a node is."""
-
     def tensors(self, name: str) -> dict[str, Tensor]:
         """Role -> tensor of a node that is no batch norm."""
 
     def compute(self, node: Node, inputs: list[Tensor], weight: Tensor | None = None) -> Tensor:
-        """The node's operator."""
-
-    def written(self, node: Node, value: Tensor) -> Tensor:
-        """The node's tensor on its own grid, where that is narrow."""
+        """The node's operator, its weight on its grid where it has one: `weight`, if it was computed already."""
 
     def answered(self, values: Mapping[str, Tensor]) -> Tensor:
         """The logits among all tensors."""
@@ -125,12 +121,12 @@ class FusedStep:
         own, narrow = self.written.get(last), self.copied.get(last)
         key = own or narrow
         learner = _known(module.activation_quantizers[key]) if key else None
-        if not can_fuse(x) or not (chain.norm or learner):
-            for node in chain.members:
-                values[node.name] = module.written(node, module.compute(node, [values[name] for name in node.inputs]))
-            return
-        norm = module.norm(chain.norm) if chain.norm else None
         skip = values[chain.skip] if chain.skip else None
+        if not can_fuse(x) or not (chain.norm or learner) or (skip is not None and skip.shape != x.shape):
+            for node in chain.members:
+                values[node.name] = self.on_own_grid(module, node.name, module.compute(node, [values[name] for name in node.inputs]))
+            return
+        norm = module.norms[chain.norm] if chain.norm else None
         y, q = activation(
             x, skip, norm, chain.clip, learner, ABSENT if learner is None else OWN if own else NARROW, learning=module.training
         )
@@ -149,10 +145,13 @@ def _quantized(value: Tensor, quantizer: nn.Module, *, learning: bool) -> Tensor
     return torch.as_tensor(activation(value, None, None, Clip(), learner, OWN, learning=learning)[1])
 
 
+KNOWN = (LSQ, LSQPlus, PACT, FixedGrid)
+"""Not their subclasses, whose formulas may be others."""
+
+
 def _known(quantizer: nn.Module) -> Known | None:
     """An activation's quantizer, if the kernels know its formula and it has one step."""
-    kinds = (LSQ, LSQPlus, PACT, FixedGrid)
-    known = isinstance(quantizer, kinds) and type(quantizer) in kinds and quantizer.axis is None and not quantizer.odd
+    known = isinstance(quantizer, KNOWN) and type(quantizer) in KNOWN and quantizer.axis is None and not quantizer.odd
     return quantizer if known else None  # type: ignore[return-value]
 
 

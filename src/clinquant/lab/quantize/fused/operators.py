@@ -118,6 +118,7 @@ class _Activation(torch.autograd.Function):
         job.clip_low, job.clip_high = clip.low, clip.high
         ctx.dtype = x.dtype
         if skip is not None:
+            assert skip.shape == x.shape
             skip = skip.to(x.dtype).contiguous(memory_format=torch.channels_last)
             job.skip = skip.data_ptr()
         statistics = None
