@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 WIDTHS = {"w8a8": (8, 8), "w4a8": (4, 8), "w4a4": (4, 4)}
 LAYERS = ("Convolution", "GroupConvolution", "MatMul")
-EIGHT_BITS_ONLY = ("ReduceMean", "AdaptiveAvgPool", "Add")
-"""What even NNCF's only target with 4-bit layers (NPU) refuses to have at 4 bits; left in float."""
+EIGHT_BITS_ONLY = ("ReduceMean", "AdaptiveAvgPool", "Add", "GroupConvolution")
+"""What even NNCF's only target with 4-bit layers (NPU) refuses to have at 4 bits, depthwise layers among them; left in float."""
 
 
 def defaults(case: Case, bits: str) -> Deployed:
@@ -56,12 +56,14 @@ def trained(case: Case, bits: str) -> Deployed:
     kept = [
         node.node_name for node in graph.get_all_nodes() if node.node_type in ("adaptive_avg_pool2d", "mean", "__add__", "add", "__iadd__")
     ]
+    modules = dict(case.module.named_modules())
+    grouped = [name for name in layers if getattr(modules.get(name.rsplit("/", 2)[0].replace("/", ".")), "groups", 1) > 1]
     module = nncf.quantize(
         case.module,
         nncf.Dataset([torch.from_numpy(case.calibration[row : row + 1]) for row in range(len(case.calibration))]),
         subset_size=len(case.calibration),
         **narrow(bits),
-        ignored_scope=nncf.IgnoredScope(names=[layers[0], layers[-1], *kept]),
+        ignored_scope=nncf.IgnoredScope(names=list(dict.fromkeys([layers[0], layers[-1], *kept, *grouped]))),
     )
     module = trained_on(case, module, f"nncf-{bits}")
     model = openvino.convert_model(module, example_input=example, input=[1, 3, size, size])
