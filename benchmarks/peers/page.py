@@ -44,7 +44,7 @@ after training were made after the others'. With training every toolkit's networ
 same images, views, float network as teacher, and batch norm statistics, at a rate of .001, which its documentation leaves to the user; ours
 is `--recipe lsq`, which starts from GPTQ, has a lower rate at 4 bits and three tenths more epochs, as deployed. torchao's training is
 left out for its time.
-First and last layer keep 8 bits where a toolkit can say so.
+First and last layer keep 8 bits where a toolkit can say so. NNCF has no 4-bit depthwise layers on any target; they stay float there.
 *Simulated* means that most multiply-accumulates are done in float between the grids: of a file for ONNX Runtime that is asked of the
 runtime's own optimised graph (layers whose sums have no grid of their own stay float in it), of others their documentation says it.
 Means are over the baselines that every toolkit of a table answered; the CSV and the comparison below each table have all.
