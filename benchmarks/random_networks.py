@@ -4,8 +4,9 @@
 
 What users bring has shapes that no list of examples holds: each network here is drawn from convolutions, activations, sums (of one shape
 or broadcast), products, concatenation, pooling and gates, with uneven planes, dilation, groups, tensors read twice, batch norm that flips
-signs and channels that are dead, and each layer's width is drawn too where widths are mixed. A row sums up one width on one target; it is the resume key. Every count of differing codes must be 0 on a machine
-that the target is for. Networks that are refused are counted: a range that holds nothing, or no layer to narrow.
+signs and channels that are dead, and each layer's width is drawn too where widths are mixed. A row sums up one width on one target; it is
+the resume key. Every count of differing codes must be 0 on a machine that the target is for. Networks that are refused are counted: a
+range that holds nothing, or no layer to narrow.
 """
 
 from __future__ import annotations
