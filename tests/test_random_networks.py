@@ -13,6 +13,7 @@ from benchmarks.random_networks import ALL, difference, pictures, random_classif
 
 from clinquant.core.integer import Conv
 from clinquant.core.reference import execute
+from clinquant.lab.quantize import convolution
 from clinquant.lab.quantize.execute import normalised
 from clinquant.lab.quantize.lower import lower
 from clinquant.lab.quantize.settled import Settled
@@ -32,13 +33,15 @@ def test_every_code_is_the_same(seed: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS[: len(ALL)])
-def test_kernels_train_on_as_plain_torch_does(seed: int) -> None:
-    """Logits of the network as deployed are the same bits; gradients agree within 1e-4 in norm."""
+def test_kernels_train_on_as_plain_torch_does(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logits of the network as deployed are the same bits, and near where sums are integers; gradients agree within 1e-4 in norm."""
     source = random_classifier(seed)
     module = Settled(random_model(source, ALL[seed % len(ALL)], PORTABLE, seed)).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     x = normalised(pictures(source.card.preprocess.size, 8, 5), source.card.preprocess).contiguous(memory_format=torch.channels_last)
     if module.fused is None:
         pytest.skip("no C++ compiler here")
+    monkeypatch.setattr(convolution, "REUSE", 0)
+    in_integers, _ = one_step(module, x, half=True)
     seen = []
     for fused in (module.fused, None):
         module.fused = fused
@@ -46,6 +49,7 @@ def test_kernels_train_on_as_plain_torch_does(seed: int) -> None:
     (found, gradients), (expected, plain) = seen
     assert torch.equal(found, expected) and gradients.keys() == plain.keys()
     assert_near(gradients, plain)
+    assert float((in_integers - expected).abs().max()) < 1e-3 * float(expected.abs().max())
 
 
 def test_one_changed_weight_is_seen(tmp_path: Path) -> None:
