@@ -150,11 +150,13 @@ def convolve(
     kernel = (dilation[0] * (weight.shape[2] - 1) + 1, dilation[1] * (weight.shape[3] - 1) + 1)
     windows = _windows(x, kernel, stride, pads, fill=0)[..., :: dilation[0], :: dilation[1]]
     n, channels, h, w = windows.shape[:4]
-    grouped = windows.reshape(n, groups, channels // groups, h, w, *weight.shape[2:])
     kernels = weight.reshape(groups, -1, *weight.shape[1:])
     if channels == groups:  # depthwise: a weighted sum of shifted planes, without a copy of every window
-        sums = np.einsum("nghwyx,goyx->ngohw", grouped[:, :, 0], kernels[:, :, 0], optimize=True)
+        sums = np.zeros((n, groups, kernels.shape[1], h, w))
+        for y, x in np.ndindex(*weight.shape[2:]):
+            sums += windows[:, :, None, :, :, y, x] * kernels[:, :, 0, y, x, None, None]
     else:
+        grouped = windows.reshape(n, groups, channels // groups, h, w, *weight.shape[2:])
         sums = np.stack([np.tensordot(grouped[:, g], kernels[g], axes=([1, 4, 5], [1, 2, 3])) for g in range(groups)], axis=1)
         sums = np.moveaxis(sums, -1, 2)
     return np.asarray(sums.reshape(n, -1, h, w))
