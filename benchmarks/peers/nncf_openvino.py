@@ -67,7 +67,7 @@ def trained(case: Case, bits: str) -> Deployed:
     )
     module = trained_on(case, module, f"nncf-{bits}")
     model = openvino.convert_model(module, example_input=example, input=[1, 3, size, size])
-    return deployed(case, model, f"{bits}-trained", "quantized by nncf.quantize, trained")
+    return deployed(case, model, bits, "quantized by nncf.quantize, trained")
 
 
 def narrow(bits: str) -> dict[str, Any]:
@@ -99,8 +99,11 @@ def quantized(case: Case, bits: str, recipe: str, *, spare_ends: bool = False, *
 
 
 def deployed(case: Case, model: openvino.Model, bits: str, recipe: str) -> Deployed:
-    """The model saved, and compiled with one thread in float32 where it is not integer."""
-    path = case.folder / f"nncf-{bits}.xml"
+    """The model saved, and compiled with one thread in float32 where it is not integer.
+
+    A file for each recipe: OpenVINO maps weights from it for as long as the compiled model lives.
+    """
+    path = case.folder / f"nncf-{bits}-{recipe.replace(',', '').replace(' ', '-')}.xml"
     openvino.save_model(model, path, compress_to_fp16=False)
     compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"})
     request = compiled.create_infer_request()
