@@ -22,7 +22,7 @@ from benchmarks.rows import Rows
 
 ARCHITECTURES = {"resnet20": 28, "resnet18_28": 28, "efficientnet_lite0": 224}
 COUNTS = (64, 512, 2048)
-REPEATS = 3
+REPEATS = 5
 TIMED = 512
 
 

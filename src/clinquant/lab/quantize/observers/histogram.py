@@ -40,7 +40,7 @@ class Histogram:
         self.low, self.high = min(self.low, low), max(self.high, high)
         self._reach(max(-low, high))
         if self.reach:
-            places = (sampled(x) + self.reach).div_(2 * self.reach).mul_(BINS).to(torch.int32)
+            places = (sampled(x) * (BINS / (2 * self.reach))).add_(BINS / 2).to(torch.int32)
             found = torch.bincount(places, minlength=BINS + 1).numpy()
             self.counts += found[:BINS]
             self.counts[-1] += found[BINS:].sum()
@@ -73,7 +73,7 @@ def sampled(x: torch.Tensor) -> torch.Tensor:
     """
     stretch = RUN * (max(1, x.numel() // SAMPLES) | 1)
     if channels_last(x) and stretch > RUN:
-        return x.permute(0, 2, 3, 1).flatten()[sampled_places(tuple(x.shape), stretch)]
+        return x.permute(0, 2, 3, 1).take(sampled_places(tuple(x.shape), stretch))
     values = x.flatten()
     if stretch == RUN:
         return values
