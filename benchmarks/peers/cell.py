@@ -56,6 +56,7 @@ def main(arguments: list[str]) -> None:
     runs, work, name, arch, seed, *pairs = arguments
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
     case = Case(name, arch, int(seed), Path(runs), Path(work))
+    case.folder.mkdir(parents=True, exist_ok=True)
     for tool_name, bits in (pair.split(":") for pair in pairs):
         tool = TOOLS[tool_name]
         row = {"set": name, "arch": arch, "seed": int(seed), "tool": tool_name, "bits": bits, "mode": tool.mode}
